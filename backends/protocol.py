@@ -1,0 +1,113 @@
+"""What an engine is: a thing that turns an exported module into a graph that it can run.
+
+An engine has a folder below ``backends/`` and a line in ``registry.py``. The three heavy things it does are separate
+methods, since they run at different times: ``availability`` in ``doctor``, ``export`` in the compiler's child process,
+``open_session`` wherever the graph runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["Available", "Engine", "ExportRequest", "ExportedGraph", "Missing", "Refused", "Session", "TritonSettings"]
+
+
+@dataclass(frozen=True)
+class Available:
+    """The engine ran a small model; ``version`` is its library's."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The engine cannot be used here, why, and what to do about it (a command where there is one)."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An answer, not an accident: this engine does not take this module. ``stage`` is export, verify or measure."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """A module's call, ready for an exporter.
+
+    ``module`` takes only tensors, in the order of ``input_names``, and returns a tuple of tensors; it is in the user's
+    training mode. ``examples`` have sizes of at least 2 in each dimension that may vary, so that no exporter mistakes
+    it for a constant. ``dynamic_axes`` are the (input, axis) pairs that may vary; all others stay fixed.
+    """
+
+    module: torch.nn.Module
+    examples: tuple[torch.Tensor, ...]
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    dynamic_axes: frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ExportedGraph:
+    """Files of one graph, all in one folder. Shapes are given per tensor: a size, or the name of a varying one."""
+
+    graph: Path
+    files: tuple[Path, ...]
+    input_shapes: tuple[tuple[int | str, ...], ...]
+    output_shapes: tuple[tuple[int | str, ...], ...]
+
+
+@dataclass(frozen=True)
+class TritonSettings:
+    """How Triton runs the graph: ``backend`` of config.pbtxt, the file's name in the version folder, parameters."""
+
+    backend: str
+    model_filename: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """A loaded graph. Results are fresh, writable and owned by the caller; ``run`` may be called from threads."""
+
+    def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]: ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One way of running a graph. Engines keep no state: the registry holds one instance of each."""
+
+    @property
+    def name(self) -> str:
+        """The word of ``--engine``: a Python identifier in lower case."""
+        ...
+
+    def availability(self) -> Available | Missing:
+        """Run a small model, so that "available" is shown and not guessed. Never raises."""
+        ...
+
+    def export(self, request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
+        """Write the graph into ``folder``, which exists. Called in a child process; may crash, may hang."""
+        ...
+
+    def open_session(self, graph: Path, threads: int) -> Session:
+        """Load a graph from its file.
+
+        Raises:
+            EngineError: the file cannot be loaded by this engine.
+        """
+        ...
+
+    def triton_settings(self, threads: int) -> TritonSettings | None:
+        """How Triton runs a graph of this engine as a model of its own; None where it cannot."""
+        ...

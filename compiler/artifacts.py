@@ -1,0 +1,193 @@
+"""What one stage of the compiler hands to the next. Frozen, plain and JSON-able: some of it crosses a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cortex_compile.python_backend.manifest import Core, Placement
+
+# 1: the first.
+REPORT_VERSION = 1
+
+Objective = Literal["latency", "throughput"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request that the predictor is watched answering. ``headers`` do not hold the content type."""
+
+    name: str
+    body: bytes
+    content_type: str
+    query_string: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class CompileSettings:
+    """What the command line and the key ``compile:`` of cortex.yaml say, the command line first."""
+
+    engines: tuple[str, ...] = ("onnxruntime",)
+    placement: Literal["auto"] | Placement = "auto"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    leave_alone: tuple[str, ...] = ()
+    """Paths of modules that stay eager, as the report names them (``predictor.model``)."""
+    compile: bool = True
+    """False with ``--no-compile``: the predictor is served as it is."""
+    step_timeout_s: float = 300.0
+    """How long one step of one candidate may take before its process is ended and the candidate refused."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """One API of the user's: where its files are and what cortex.yaml says of it."""
+
+    name: str
+    endpoint: str
+    folder: Path
+    predictor: str
+    config: dict[str, Any]
+    env: dict[str, str]
+    python_path: str | None
+    log_level: str
+    processes_per_replica: int
+    threads_per_process: int
+    max_replica_concurrency: int
+    requirements: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    settings: CompileSettings
+    notices: tuple[str, ...] = ()
+    """One line each: what was found that a person should know and that does not stop anything."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The worst element of a comparison: the one nearest to, or furthest beyond, its tolerance.
+
+    ``excess`` is |expected - found| / (absolute + relative tolerance · |expected|): at most 1 where they are equal.
+    """
+
+    where: str
+    index: tuple[int, ...]
+    expected: float
+    found: float
+    absolute: float
+    excess: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A graph compared with its module. ``equal`` is False or a reason says what was found."""
+
+    equal: bool
+    reason: str
+    calls_compared: int
+    worst: Difference | None
+    sizes_tried: dict[str, tuple[int, ...]]
+    batch_dimension: str | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Eager against compiled on the same inputs in one process: windows of each in turn, medians over all windows."""
+
+    inputs: str
+    eager_p50_ms: float
+    eager_p99_ms: float
+    compiled_p50_ms: float
+    compiled_p99_ms: float
+    speedup: float
+    runs: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One engine tried on one signature. ``refused_at`` is None for a graph that is equal and faster."""
+
+    engine: str
+    refused_at: Literal["export", "verify", "measure"] | None
+    reason: str
+    reproduce: str
+    verdict: Verdict | None = None
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True)
+class SignatureReport:
+    """One way in which the module was called."""
+
+    variant: str
+    inputs: tuple[str, ...]
+    calls: int
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """One module that predict called. ``decision`` is a sentence: what runs at serving, and why."""
+
+    name: str
+    path: str
+    class_name: str
+    called_from: str
+    calls: int
+    parameters: int
+    parameter_bytes: int
+    engine: str
+    placement: Placement
+    decision: str
+    signatures: tuple[SignatureReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleReport:
+    """The whole predictor on one sample, before and after."""
+
+    name: str
+    status_code: int
+    answers_equal: bool
+    eager_p50_ms: float
+    compiled_p50_ms: float
+    speedup: float
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Resident memory in MiB of the process that holds the predictor, after its first answers."""
+
+    eager_mib: float
+    compiled_mib: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """report.json. report.html and ``inspect`` show the same."""
+
+    version: int
+    name: str
+    predictor: str
+    created_at: str
+    seconds: float
+    command: str
+    machine: dict[str, str]
+    notices: tuple[str, ...]
+    modules: tuple[ModuleReport, ...]
+    samples: tuple[SampleReport, ...]
+    memory: MemoryReport | None = None
+
+
+@dataclass(frozen=True)
+class ChosenCore:
+    """A core on its way into a build.
+
+    ``folder`` holds the files of ``core``: the graphs that ``core.variants[…].graph`` names, the external data beside
+    them, and ``core.weights_file``. Writing puts them where they belong and rewrites those three names.
+    """
+
+    core: Core
+    folder: Path
+    graph_files: tuple[str, ...] = field(default_factory=tuple)

@@ -1,0 +1,23 @@
+"""The base of the error tree and the errors that a running model raises.
+
+The whole tree is drawn in ``cortex_compile/errors.py``; these stand here because this folder is copied into every
+build and may import nothing from outside it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BuildError", "CortexCompileError", "PredictorError"]
+
+
+class CortexCompileError(Exception):
+    """Anything this project reports to a person. The message says what, where, what was expected and what to do."""
+
+    exit_code = 1
+
+
+class PredictorError(CortexCompileError):
+    """The user's predictor breaks its contract or raised; the message names the user's file and line."""
+
+
+class BuildError(CortexCompileError):
+    """A folder is not a build, or a file of a build is missing, truncated or edited."""

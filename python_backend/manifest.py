@@ -1,0 +1,182 @@
+"""manifest.json: the versioned contract between what compiles a predictor and what runs it.
+
+The same bytes stand in ``build/NAME/manifest.json``, for launchers and people, and in
+``model_repository/NAME/1/manifest.json``, for the runtime, which sees nothing outside its version folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import BuildError
+from .records import from_json, to_json
+
+# 1: the first.
+MANIFEST_VERSION = 1
+
+Placement = Literal["local", "remote"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a graph.
+
+    ``dtype`` is numpy's name (``float32``, ``int64``, ``bool``) or ``bfloat16``. A dimension is a size, or the name of
+    a ``Dimension`` of the variant; equal names mean equal sizes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A size that may vary between calls, and the sizes on which the graph was proven (both ends included)."""
+
+    name: str
+    minimum: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A leaf of a call's arguments or of its result: the index of a tensor, or a constant (a JSON value)."""
+
+    tensor: int | None = None
+    constant: Any = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The graph compiled for one signature of a module.
+
+    ``arguments`` and ``result`` are torch pytree specs as ``treespec_dumps`` writes them: of ``(args, kwargs)`` with
+    kwargs sorted by name, and of what forward returns. ``graph`` is a path below the version folder for a local core,
+    or the name of a Triton model for a remote one.
+    """
+
+    name: str
+    arguments: str
+    argument_leaves: tuple[Leaf, ...]
+    result: str
+    result_leaves: tuple[Leaf, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    dimensions: tuple[Dimension, ...]
+    batch_dimension: str | None
+    graph: str
+
+
+@dataclass(frozen=True)
+class AttributeRead:
+    """A Python attribute that forward read while it was exported, and so a constant inside the graph."""
+
+    module: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """Where a parameter of the module stands in the core's weights file. ``offset`` is in bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class Core:
+    """One compiled module: how to find it again, how to know it is the same, and what runs instead of it."""
+
+    name: str
+    path: str
+    class_name: str
+    structure_sha256: str
+    weights_sha256: str
+    attributes: tuple[AttributeRead, ...]
+    engine: str
+    placement: Placement
+    threads: int
+    weights_file: str | None
+    parameters: tuple[ParameterSpec, ...]
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A build: one API, the compiled cores inside it, and what it needs to run."""
+
+    version: int
+    name: str
+    endpoint: str
+    predictor: str
+    config: dict[str, Any]
+    env: dict[str, str]
+    python_path: str | None
+    log_level: str
+    processes_per_replica: int
+    threads_per_process: int
+    max_replica_concurrency: int
+    requirements: tuple[str, ...]
+    cores: tuple[Core, ...]
+    compiled_with: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    """sha256 of every file below ``model_repository/`` but the manifest itself, by path relative to it."""
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    path.write_text(json.dumps(to_json(manifest), indent=2, sort_keys=True) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """
+    Raises:
+        BuildError: no such file, not JSON, another version, or a field that does not fit; named.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BuildError(f"{path.parent} is not a build: it has no {path.name}. Compile one first.") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BuildError(f"{path}: cannot be read ({error}). Compile again.") from error
+    found = value.get("version") if isinstance(value, dict) else None
+    if found != MANIFEST_VERSION:
+        raise BuildError(f"{path}: version {found!r}, this release reads version {MANIFEST_VERSION}. Compile again.")
+    try:
+        return from_json(Manifest, value)
+    except ValueError as error:
+        raise BuildError(f"{path}: {error}. Compile again.") from error
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_build(folder: Path) -> Manifest:
+    """Read a build folder's manifest and compare every file that the build shipped with its sha256.
+
+    Files that were added later (a predictor may write into its working folder) are not looked at.
+
+    Raises:
+        BuildError: the folder is not a build, or a file is missing or differs; the first such file is named.
+    """
+    manifest = read_manifest(folder / "manifest.json")
+    repository = folder / "model_repository"
+    inner = repository / manifest.name / "1" / "manifest.json"
+    if not inner.is_file() or inner.read_bytes() != (folder / "manifest.json").read_bytes():
+        raise BuildError(f"{inner}: is not the manifest that the build was written with. Compile again.")
+    for name, expected in manifest.files.items():
+        path = repository / name
+        if not path.is_file():
+            raise BuildError(f"{path}: is missing. The build is not whole; copy it again or compile again.")
+        if sha256_of(path) != expected:
+            raise BuildError(f"{path}: was changed after compiling (sha256 differs). Copy it again or compile again.")
+    return manifest
