@@ -1,0 +1,26 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check fix bench build
+
+help:     ## this list
+	@sed -n 's/^\([a-z]*\): *[a-z]* *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+install:  ## .venv with everything, and the embedded Triton server (PYTHON=python3.12 picks another Python)
+	@scripts/install
+
+demo: install  ## compile the sentence encoder, serve it, ask it by HTTP and gRPC, compare, show the speed-up
+	@.venv/bin/python scripts/demo
+
+test: install  ## every test that needs neither a GPU nor a container engine
+	@scripts/test
+
+check: install  ## ruff, mypy, pyright
+	@scripts/check
+
+fix: install  ## let ruff repair what it can
+	@scripts/fix
+
+bench: install  ## measure
+	@scripts/bench
+
+build: install  ## the wheel, in dist/
+	@scripts/build
