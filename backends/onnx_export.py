@@ -1,0 +1,88 @@
+"""torch's dynamo exporter, and what every ONNX file of ours has: one opset, one IR version, named weights."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, Refused
+
+if TYPE_CHECKING:
+    import onnx
+
+# What the ONNX Runtime inside the oldest supported Triton image reads (26.06), with room to spare.
+OPSET = 20
+IR_VERSION = 10
+
+GRAPH_FILE = "model.onnx"
+
+
+def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
+    """Write ``model.onnx`` with its weights inside into ``folder``.
+
+    The exporter refuses control flow that depends on values, which is what it must do: a graph that holds one branch
+    only answers wrongly on the other.
+    """
+    import torch
+
+    dimension = torch.export.Dim
+    shapes = tuple(
+        {
+            axis: dimension.AUTO if (index, axis) in request.dynamic_axes else dimension.STATIC
+            for axis in range(example.dim())
+        }
+        for index, example in enumerate(request.examples)
+    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Its own deprecations, meant for its authors.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                request.module,
+                request.examples,
+                dynamo=True,
+                fallback=False,
+                dynamic_shapes=(shapes,),
+                input_names=list(request.input_names),
+                output_names=list(request.output_names),
+                opset_version=OPSET,
+                verbose=False,
+            )
+        assert program is not None  # only without dynamo
+        model: onnx.ModelProto = program.model_proto
+    except Exception as error:
+        return Refused("export", _reason(error))
+    if [value.name for value in model.graph.input] != list(request.input_names):
+        return Refused("export", "the exporter changed the inputs")
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    path = folder / GRAPH_FILE
+    path.write_bytes(model.SerializeToString())
+    return ExportedGraph(
+        path,
+        (path,),
+        tuple(_shape(value, request, index) for index, value in enumerate(model.graph.input)),
+        tuple(_shape(value) for value in model.graph.output),
+    )
+
+
+def _shape(value: Any, request: ExportRequest | None = None, index: int = 0) -> tuple[int | str, ...]:
+    dimensions = value.type.tensor_type.shape.dim
+    shape: list[int | str] = []
+    for axis, dimension in enumerate(dimensions):
+        if dimension.HasField("dim_value"):
+            shape.append(dimension.dim_value)
+        else:
+            shape.append(dimension.dim_param or f"{value.name}_{axis}")
+    return tuple(shape)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line that says something, from the innermost cause: torch wraps the reason in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    return f"{type(error).__name__}: {text}"[:500]

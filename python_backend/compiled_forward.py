@@ -1,0 +1,154 @@
+"""The forward that an exchanged module has: it matches a call to a variant, runs the graph, rebuilds the result.
+
+Whatever was not proven goes to the module's own forward: another signature, a size outside the proven range, another
+device, a tensor that wants gradients, autocast, a changed attribute, an engine that fails. Never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec, unflatten
+from .fingerprint import changed_attribute
+from .manifest import Leaf, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger("cortex_compile.runtime")
+
+
+class Session(Protocol):
+    """Runs a graph on arrays in the order of the variant's inputs; results are fresh and writable."""
+
+    def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]: ...
+
+
+@dataclass
+class CallCounts:
+    """How often a module ran compiled, and how often eager, by reason."""
+
+    compiled: int = 0
+    eager: dict[str, int] = field(default_factory=dict)
+
+
+class ReadyVariant:
+    """A variant with its session and with everything that matching needs worked out once."""
+
+    def __init__(self, variant: Variant, session: Session) -> None:
+        import torch
+
+        self.name = variant.name
+        self.session = session
+        self._argument_spec = load_spec(variant.arguments)
+        self._argument_leaves = variant.argument_leaves
+        self._result_spec = load_spec(variant.result)
+        self._result_leaves: Sequence[Leaf] = variant.result_leaves
+        self._dtypes = [getattr(torch, tensor.dtype) for tensor in variant.inputs]
+        self._ranks = [len(tensor.shape) for tensor in variant.inputs]
+        self._fixed: list[tuple[int, int, int]] = []
+        self._varying: dict[str, list[tuple[int, int]]] = {}
+        for index, tensor in enumerate(variant.inputs):
+            for axis, size in enumerate(tensor.shape):
+                if isinstance(size, int):
+                    self._fixed.append((index, axis, size))
+                else:
+                    self._varying.setdefault(size, []).append((index, axis))
+        self._ranges = [
+            (self._varying[dimension.name], dimension.minimum, dimension.maximum)
+            for dimension in variant.dimensions
+            if dimension.name in self._varying
+        ]
+
+    def mismatch(self, call: FlatTree) -> str | None:
+        """Why this variant does not fit a call, or None. The words are few and fixed: they label a metric."""
+        if call.spec != self._argument_spec or not equal_constants(self._argument_leaves, call.leaves):
+            return "other arguments"
+        for tensor, dtype, rank in zip(call.tensors, self._dtypes, self._ranks, strict=True):
+            if tensor.dtype != dtype:
+                return "other dtype"
+            if tensor.dim() != rank:
+                return "other rank"
+        shapes = [tensor.shape for tensor in call.tensors]
+        if any(shapes[index][axis] != size for index, axis, size in self._fixed):
+            return "other size"
+        for places, minimum, maximum in self._ranges:
+            size = shapes[places[0][0]][places[0][1]]
+            if not minimum <= size <= maximum:
+                return "size outside the proven range"
+            if any(shapes[index][axis] != size for index, axis in places):
+                return "other size"
+        return None
+
+    def run(self, call: FlatTree) -> Any:
+        import numpy as np
+        import torch
+
+        arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in call.tensors]
+        # ascontiguousarray makes a scalar a vector of one.
+        arrays = [array.reshape(tensor.shape) for array, tensor in zip(arrays, call.tensors, strict=True)]
+        results = [torch.from_numpy(array) for array in self.session.run(arrays)]
+        return unflatten(self._result_spec, self._result_leaves, results)
+
+
+def not_runnable(call: FlatTree) -> str | None:
+    """Why no graph may stand in for the module in this call, whatever the signature, or None."""
+    import torch
+
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast"
+    for tensor in call.tensors:
+        if tensor.device.type != "cpu":
+            return "other device"
+        if tensor.requires_grad and torch.is_grad_enabled():
+            return "gradients wanted"
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            return "other layout"
+    return None
+
+
+def make_compiled_forward(
+    name: str,
+    original: Callable[..., Any],
+    variants: Sequence[ReadyVariant],
+    attributes: list[tuple[dict[str, Any], str, Any]],
+    counts: CallCounts,
+) -> Callable[..., Any]:
+    """A function to stand as ``module.forward`` on the instance; its signature is the original's."""
+
+    def eager(reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if reason not in counts.eager:
+            logger.warning("module %s: this call runs eager, since it was not proven: %s", name, reason)
+        counts.eager[reason] = counts.eager.get(reason, 0) + 1
+        return original(*args, **kwargs)
+
+    @functools.wraps(original)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        try:
+            call = flatten_arguments(args, kwargs)
+        except UnsupportedLeaf:
+            return eager("other arguments", args, kwargs)
+        reason = not_runnable(call)
+        if reason is None and changed_attribute(attributes) is not None:
+            reason = "changed attribute"
+        if reason is not None:
+            return eager(reason, args, kwargs)
+        for variant in variants:
+            mismatch = variant.mismatch(call)
+            if mismatch is None:
+                try:
+                    result = variant.run(call)
+                except Exception:
+                    if "engine failed" not in counts.eager:
+                        logger.exception("module %s: the engine failed; its own forward answers", name)
+                    return eager("engine failed", args, kwargs)
+                counts.compiled += 1
+                return result
+            reason = mismatch
+        return eager(reason or "other arguments", args, kwargs)
+
+    return forward

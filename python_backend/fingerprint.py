@@ -1,0 +1,121 @@
+"""How to know that a module is the one that was compiled: its class, structure, weights, and what forward reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .manifest import AttributeRead
+
+_PLAIN = (type(None), bool, int, float, str)
+# Read by nn.Module itself on every call; they say nothing of what forward computes.
+_TORCH_INTERNAL = frozenset({"_is_full_backward_hook", "_compiled_call_impl"})
+
+
+def class_name(module: Any) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def structure_sha256(module: Any) -> str:
+    """Over the classes, parameter and buffer shapes and dtypes of all submodules, and the configs they hold."""
+    lines: list[str] = []
+    configs: set[int] = set()
+    for name, part in module.named_modules(remove_duplicate=False):
+        lines.append(f"{name} {class_name(part)}")
+        config = vars(part).get("config")
+        if config is not None and id(config) not in configs and callable(getattr(config, "to_dict", None)):
+            configs.add(id(config))
+            # Hugging Face's modules read their config in forward, so it becomes part of the graph.
+            lines.append(json.dumps(config.to_dict(), sort_keys=True, default=repr))
+    for name, tensor in _tensors(module):
+        lines.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def weights_sha256(module: Any) -> str:
+    """Over the bytes of all parameters and buffers, each one once."""
+    digest = hashlib.sha256()
+    seen: set[int] = set()
+    for name, tensor in _tensors(module):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            digest.update(bytes_of(tensor))
+    return digest.hexdigest()
+
+
+def bytes_of(tensor: Any) -> memoryview:
+    """The values of a tensor of any dtype and device as contiguous bytes."""
+    import torch
+
+    plain = tensor.detach().cpu().contiguous()
+    array = plain.view(-1).view(torch.uint8) if plain.numel() else torch.empty(0, dtype=torch.uint8)
+    return memoryview(array.numpy())
+
+
+def _tensors(module: Any) -> Iterator[tuple[str, Any]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+@contextmanager
+def record_attribute_reads(module: Any) -> Iterator[dict[tuple[str, str], Any]]:
+    """Collect, while open, every plain attribute that code reads from the module or a submodule of it.
+
+    An exporter bakes such a value into the graph (``x * self.scale``), so the graph is right only while they hold.
+    Keys are (path of the submodule, attribute).
+    """
+    import torch
+
+    names = {id(part): name for name, part in module.named_modules()}
+    reads: dict[tuple[str, str], Any] = {}
+    had_own = "__getattribute__" in vars(torch.nn.Module)
+
+    def recording(part: Any, name: str) -> Any:
+        value = object.__getattribute__(part, name)
+        if id(part) in names and is_plain(value) and name not in _TORCH_INTERNAL:
+            attributes = object.__getattribute__(part, "__dict__")
+            if name in attributes:
+                reads[names[id(part)], name] = value
+        return value
+
+    if had_own:
+        raise RuntimeError("torch.nn.Module has a __getattribute__ of its own; another tool has patched it")
+    torch.nn.Module.__getattribute__ = recording  # type: ignore[assignment, method-assign]
+    try:
+        yield reads
+    finally:
+        del torch.nn.Module.__getattribute__
+
+
+def is_plain(value: Any) -> bool:
+    """True for what JSON carries: a scalar, or a tuple or list of scalars."""
+    if isinstance(value, (tuple, list)):
+        return all(type(item) in _PLAIN for item in value)
+    return type(value) in _PLAIN
+
+
+def as_json_value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[tuple[dict[str, Any], str, Any]]:
+    """For each attribute read: the dict it lives in, its name and its value when compiled; cheap to compare later.
+
+    Raises:
+        KeyError: the module has no such submodule.
+    """
+    parts = dict(module.named_modules())
+    return [(vars(parts[read.module]), read.name, read.value) for read in reads]
+
+
+def changed_attribute(located: list[tuple[dict[str, Any], str, Any]]) -> str | None:
+    """The name of the first attribute whose value is not the compiled one, or None."""
+    for attributes, name, value in located:
+        found = attributes.get(name)
+        if found is not value and as_json_value(found) != value:
+            return name
+    return None
