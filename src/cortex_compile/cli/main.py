@@ -1,0 +1,113 @@
+"""The command's frame: finding the subcommand without importing the others, and saying what went wrong.
+
+Nothing heavy is imported here: `--help` must answer at once, and most subcommands need a part of the package only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from cortex_compile import __version__
+from cortex_compile.cli.failures import exit_code_for
+from cortex_compile.errors import UsageError
+
+__all__ = ["main"]
+
+# name: (module:attribute, the line that `--help` shows). Importing a module to ask it for its line would cost seconds.
+_COMMANDS = {
+    "compile": ("cortex_compile.cli.compile:compile_command", "Compile a predictor into a build."),
+    "serve": ("cortex_compile.cli.serve:serve", "Serve builds on Triton, over HTTP."),
+    "predict": ("cortex_compile.cli.predict:predict", "Send a sample to a build or to a URL."),
+    "inspect": ("cortex_compile.cli.inspect:inspect_command", "Show what compiling a build found and decided."),
+    "doctor": ("cortex_compile.cli.doctor:doctor", "Check what this machine can compile and serve with."),
+    "install-server": ("cortex_compile.cli.install_server:install_server", "Install the embedded Triton server."),
+}
+
+
+class _Commands(click.Group):
+    """The subcommands, imported when called; a file in a command's place means ``compile FILE``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in _COMMANDS:
+            return super().resolve_command(ctx, args)
+        if _is_file(name):
+            return super().resolve_command(ctx, ["compile", *args])
+        raise UsageError(_no_such_command(name))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(args, *rest, standalone_mode=False, **extra)
+        _run_and_exit(lambda: super(_Commands, self).main(args, *rest, standalone_mode=False, **extra))
+
+
+def _is_file(name: str) -> bool:
+    """A path that is there, or that can only be meant as one: its absence is then the better message."""
+    return name.endswith(".py") or "/" in name or Path(name).is_file()
+
+
+def _no_such_command(name: str) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, _COMMANDS, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"the commands are {', '.join(_COMMANDS)}."
+    return f"no such command or file: {name!r}; {hint}"
+
+
+def _run_and_exit(run: Callable[[], Any]) -> NoReturn:
+    try:
+        result = run()  # of `context.exit(code)` click returns the code; our commands return nothing
+        sys.stdout.flush()
+    except BaseException as error:
+        code = exit_code_for(error)
+        if isinstance(error, BrokenPipeError):
+            # What is left in the buffer cannot be written; without this, Python says so once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="COMMAND | PREDICTOR.py [ARGS]…",
+)
+@click.version_option(__version__, "--version", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks. CORTEX_COMPILE_DEBUG=1 does the same.")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
+    """Compile a Cortex predictor, unedited, and serve it on Triton.
+
+    `cortex-compile predictor.py` is short for `cortex-compile compile predictor.py`.
+    """
+    if debug:
+        os.environ["CORTEX_COMPILE_DEBUG"] = "1"  # the environment, so that child processes see it
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
