@@ -1,0 +1,109 @@
+"""One request answered by the user's predictor. The same function serves and is watched by the compiler."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import PredictorError
+from .load_predictor import LoadedClass
+from .request import BadRequest, Request, parse_headers, parse_payload, parse_query_params
+from .response import EncodedResponse, encode
+from .signatures import line_of_method
+from .user_errors import describe_error
+
+__all__ = ["Answer", "answer", "describe_error"]
+
+_PLAIN_TEXT = (("content-type", "text/plain; charset=utf-8"),)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client gets. ``error`` is what went wrong behind a 500, for the log and never for the client.
+
+    ``background`` is the user's work for after the answer was sent (post_predict, a response's background task). It
+    may raise.
+    """
+
+    body: bytes
+    status_code: int
+    headers: tuple[tuple[str, str], ...]
+    error: BaseException | None = None
+    background: Callable[[], None] | None = None
+
+
+def answer(predictor: object, loaded: LoadedClass, request: Request) -> Answer:
+    """Parse what predict asks for, call it and encode what it returns. Each thing that can go wrong is an answer."""
+    try:
+        arguments = _parse_arguments(loaded, request)
+        result = _call(predictor, "predict", arguments, loaded.predict_arguments)
+        encoded = _encode(result, loaded)
+    except BadRequest as problem:
+        return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
+    except (Exception, SystemExit) as error:
+        return _answer_error(error)
+    background = _join_background(predictor, loaded, result, arguments, encoded)
+    return Answer(encoded.body, encoded.status_code, encoded.headers, background=background)
+
+
+def _parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
+    """Only what is asked for: a predictor without payload answers any body."""
+    wanted = {*loaded.predict_arguments, *(loaded.post_predict_arguments or ())}
+    arguments: dict[str, Any] = {"batch_id": None}
+    if "payload" in wanted:
+        arguments["payload"] = parse_payload(request)
+    if "query_params" in wanted:
+        arguments["query_params"] = parse_query_params(request)
+    if "headers" in wanted:
+        arguments["headers"] = parse_headers(request)
+    return arguments
+
+
+def _call(predictor: object, method: str, offered: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    result = getattr(predictor, method)(**{name: offered[name] for name in names})
+    return asyncio.run(_wait_for(result)) if inspect.isawaitable(result) else result
+
+
+async def _wait_for(result: Any) -> Any:
+    return await result
+
+
+def _encode(result: object, loaded: LoadedClass) -> EncodedResponse:
+    try:
+        return encode(result)
+    except (TypeError, ValueError) as error:
+        place = f"{loaded.file}:{line_of_method(loaded.cls, "predict")}"
+        # A streamed response runs the user's code, whose error is told as any other.
+        text = describe_error(error, loaded.project, otherwise=f"{place}: predict returned what cannot be answered")
+        raise PredictorError(text) from error
+
+
+def _answer_error(error: BaseException) -> Answer:
+    exceptions = sys.modules.get("starlette.exceptions")
+    if exceptions is not None and isinstance(error, exceptions.HTTPException):
+        # Cortex sent the detail as it is, without JSON around it.
+        headers = tuple((error.headers or {}).items())
+        typed = any(name.lower() == "content-type" for name, _ in headers)
+        return Answer(str(error.detail).encode(), error.status_code, headers if typed else (*_PLAIN_TEXT, *headers))
+    return Answer(b"internal server error", 500, _PLAIN_TEXT, error)
+
+
+def _join_background(
+    predictor: object, loaded: LoadedClass, result: object, arguments: dict[str, Any], encoded: EncodedResponse
+) -> Callable[[], None] | None:
+    names, task = loaded.post_predict_arguments, encoded.background
+    if names is None:
+        return task
+
+    def run_both() -> None:
+        try:
+            if task is not None:
+                task()
+        finally:
+            _call(predictor, "post_predict", {**arguments, "response": result}, names)
+
+    return run_both

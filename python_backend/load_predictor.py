@@ -1,0 +1,144 @@
+"""Import the user's predictor as Cortex did, check its contract and create it."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import PredictorError
+from .metrics_client import MetricsClient
+from .signatures import CLASS_NAME, check_methods, line_of, line_of_method
+from .user_errors import describe_error
+
+__all__ = ["LoadedClass", "create_predictor", "enter_project", "load_predictor_class"]
+
+# Pickles and dataclasses look a class up under its module's name, so the name is the same everywhere.
+_MODULE_NAME = "cortex_predictor"
+
+
+@dataclass(frozen=True)
+class LoadedClass:
+    """A predictor class that keeps the contract. Arguments are without self, in the user's order."""
+
+    cls: type
+    module: ModuleType
+    file: Path
+    project: Path
+    predict_arguments: tuple[str, ...]
+    init_arguments: tuple[str, ...]
+    post_predict_arguments: tuple[str, ...] | None = None
+    """None where the class has no post_predict."""
+
+
+def enter_project(project: Path, python_path: str | None, env: Mapping[str, str]) -> None:
+    """Make this process look as Cortex's did: working folder, import path, environment, ``cortex_internal``."""
+    os.environ.update(env)
+    os.chdir(project)
+    _lead_import_path(project, python_path)
+    _offer_cortex_internal()
+
+
+def load_predictor_class(project: Path, file: str, python_path: str | None = None) -> LoadedClass:
+    """Import ``file`` of the project and find the class ``PythonPredictor`` in it.
+
+    Raises:
+        PredictorError: no such file, it cannot be imported, no such class, or a wrong signature.
+    """
+    path = project.resolve() / file
+    if not path.is_file():
+        raise PredictorError(f"{path}: no such file; give the path of the file that defines {CLASS_NAME}")
+    _lead_import_path(project, python_path)
+    module = _import_user_file(path, project)
+    cls = getattr(module, CLASS_NAME, None)
+    if not inspect.isclass(cls):
+        raise PredictorError(f"{path}:{_explain_missing_class(module)}")
+    arguments = check_methods(cls, path)
+    return LoadedClass(
+        cls=cls,
+        module=module,
+        file=path,
+        project=project.resolve(),
+        predict_arguments=arguments["predict"],
+        init_arguments=arguments["__init__"],
+        post_predict_arguments=arguments.get("post_predict"),
+    )
+
+
+def create_predictor(loaded: LoadedClass, config: dict[str, Any]) -> object:
+    """Run the user's ``__init__`` with a copy of config of its own.
+
+    Raises:
+        PredictorError: ``__init__`` raised, or asks for a client that is not there.
+    """
+    place = f"{loaded.file}:{line_of_method(loaded.cls, "__init__")}"
+    if "python_client" in loaded.init_arguments:
+        raise PredictorError(
+            f'{place}: class {CLASS_NAME}: __init__ asks for "python_client", but no models are configured; '
+            "load the model in __init__ and remove the argument"
+        )
+    offered = {"config": copy.deepcopy(config), "job_spec": None, "metrics_client": MetricsClient()}
+    arguments = {name: offered[name] for name in loaded.init_arguments}
+    try:
+        return loaded.cls(**arguments)
+    except (Exception, SystemExit) as error:
+        raise PredictorError(describe_error(error, loaded.project, otherwise=place)) from error
+
+
+def _lead_import_path(project: Path, python_path: str | None) -> None:
+    """Put the user's folders first, so that a module of the user's wins over an installed one of the same name."""
+    folders = [str(project.resolve())]
+    if python_path is not None:
+        folders.append(str((project / python_path).resolve()))
+    sys.path[:] = [*folders, *(entry for entry in sys.path if entry not in folders)]
+
+
+def _offer_cortex_internal() -> None:
+    """Let ``from cortex_internal.lib.log import logger`` work."""
+    if "cortex_internal" in sys.modules:
+        return
+    for name in ("cortex_internal", "cortex_internal.lib", "cortex_internal.lib.log"):
+        module = sys.modules[name] = ModuleType(name)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)
+        module.__path__ = []
+    vars(sys.modules["cortex_internal.lib.log"])["logger"] = logging.getLogger("cortex")
+
+
+def _import_user_file(path: Path, project: Path) -> ModuleType:
+    # The loader is named since a predictor's file may have any name: batch-predictor.py, or one without .py.
+    loader = SourceFileLoader(_MODULE_NAME, str(path))
+    spec = importlib.util.spec_from_loader(_MODULE_NAME, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE_NAME] = module
+    try:
+        loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[_MODULE_NAME]
+        text = describe_error(error, project, otherwise=f"{path}:1")
+        if isinstance(error, ModuleNotFoundError):
+            text += "; install it into this environment and name it in requirements.txt"
+        raise PredictorError(text) from error
+    return module
+
+
+def _explain_missing_class(module: ModuleType) -> str:
+    own = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__ == _MODULE_NAME]
+    for item in own:
+        if item.__name__ in ("TensorFlowPredictor", "ONNXPredictor"):
+            return f"{line_of(item)}: class {item.__name__} is not supported; write it as a {CLASS_NAME}"
+    for item in own:
+        if hasattr(item, "predict"):
+            return f"{line_of(item)}: {CLASS_NAME} class is not defined; rename class {item.__name__} to {CLASS_NAME}"
+    return f"1: {CLASS_NAME} class is not defined; define it with __init__(self, config) and predict(self, payload)"

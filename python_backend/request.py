@@ -1,0 +1,135 @@
+"""A request as it came over the wire, and what Cortex's predictors are given of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from email.message import Message
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData, Headers, QueryParams
+
+__all__ = ["BadRequest", "Request", "parse_headers", "parse_payload", "parse_query_params", "request_from_context"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """``content_type`` is None where the client gave none. ``headers`` need not hold the content type."""
+
+    body: bytes
+    content_type: str | None = "application/json"
+    query_string: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def header(self, name: str) -> str | None:
+        """The first header of this name, which is given in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class BadRequest(Exception):
+    """The client's fault, already worded as its answer. Control flow between parsing and answering only."""
+
+    def __init__(self, status_code: int, body: bytes, media_type: str) -> None:
+        super().__init__(body.decode())
+        self.status_code = status_code
+        self.body = body
+        self.media_type = media_type
+
+
+def request_from_context(body: bytes, context: bytes | None) -> Request:
+    """Put together what Triton carries apart: the body, and JSON with content_type, query_string and headers.
+
+    Raises:
+        BadRequest: the context is not such JSON.
+    """
+    if not context:
+        return Request(body)
+    try:
+        value = json.loads(context)
+        content_type = value.get("content_type", "application/json")
+        query_string = value.get("query_string", "")
+        headers = tuple((key, text) for key, text in value.get("headers", ()))
+        strings = [query_string, *(part for pair in headers for part in pair)]
+        if not isinstance(content_type, str | None) or not all(isinstance(item, str) for item in strings):
+            raise TypeError("a value is not a string")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        expected = '{"content_type": "...", "query_string": "...", "headers": [["name", "value"]]}'
+        raise _bad_json(f"context: {error}; expected JSON {expected}") from error
+    return Request(body, content_type, query_string, headers)
+
+
+def parse_query_params(request: Request) -> QueryParams:
+    from starlette.datastructures import QueryParams
+
+    return QueryParams(request.query_string)
+
+
+def parse_headers(request: Request) -> Headers:
+    """
+    Raises:
+        BadRequest: a header that no HTTP client can have sent.
+    """
+    from starlette.datastructures import Headers
+
+    try:
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+    except UnicodeEncodeError as error:
+        raise _bad_json(f"headers: {error}") from error
+    return Headers(raw=raw)
+
+
+def parse_payload(request: Request) -> Any:
+    """JSON, a form, text or bytes, by the content type as Cortex 0.31 read it.
+
+    Raises:
+        BadRequest: the body is not what its content type says.
+    """
+    content_type = (request.content_type or "").lower()
+    if content_type.startswith("application/json"):
+        try:
+            return json.loads(request.body)
+        except (ValueError, RecursionError) as error:
+            raise _bad_json(str(error)) from error
+    if content_type.startswith(("multipart/form", "application/x-www-form-urlencoded")):
+        return _parse_form(request)
+    if content_type.startswith("text/plain"):
+        return _parse_text(request)
+    return request.body
+
+
+def _parse_text(request: Request) -> str:
+    header = Message()
+    header["content-type"] = request.content_type
+    charset = header.get_content_charset() or "utf-8"
+    try:
+        return request.body.decode(charset)
+    except (LookupError, ValueError) as error:
+        raise BadRequest(400, str(error).encode(), "text/plain; charset=utf-8") from error
+
+
+def _parse_form(request: Request) -> FormData:
+    from starlette.formparsers import MultiPartException
+    from starlette.requests import Request as StarletteRequest
+
+    assert request.content_type is not None
+    scope = {"type": "http", "headers": [(b"content-type", request.content_type.encode("latin-1", "replace"))]}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": request.body, "more_body": False}
+
+    async def read_form() -> FormData:
+        # The size of the whole body is already bounded, and Cortex had no limit of its own for a field.
+        return await StarletteRequest(scope, receive).form(max_part_size=len(request.body))
+
+    try:
+        return asyncio.run(read_form())
+    except (MultiPartException, ValueError) as error:
+        text = getattr(error, "message", None) or str(error)
+        raise BadRequest(400, text.encode(), "text/plain; charset=utf-8") from error
+
+
+def _bad_json(message: str) -> BadRequest:
+    body = json.dumps({"error": message}, separators=(",", ":")).encode()
+    return BadRequest(400, body, "application/json")

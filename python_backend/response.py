@@ -1,0 +1,134 @@
+"""What predict returned, as the body, status and headers of an HTTP response: Cortex's rules, and numpy and torch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+__all__ = ["EncodedResponse", "encode"]
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class EncodedResponse:
+    """``background`` is what the user's response wants done after it was sent."""
+
+    body: bytes
+    status_code: int
+    headers: Headers
+    background: Callable[[], None] | None = None
+
+
+def encode(result: object) -> EncodedResponse:
+    """
+    Raises:
+        TypeError: a value inside is of a type that JSON has not.
+        ValueError: NaN or infinity inside; the message names where, as ``$.scores[3]``.
+    """
+    if isinstance(result, bytes | bytearray | memoryview):
+        return EncodedResponse(bytes(result), 200, (("content-type", "application/octet-stream"),))
+    if isinstance(result, str):
+        return EncodedResponse(result.encode(), 200, (("content-type", "text/plain; charset=utf-8"),))
+    if _is_starlette_response(result):
+        return _encode_starlette(result)
+    return EncodedResponse(_encode_json(result), 200, (("content-type", "application/json"),))
+
+
+def _is_starlette_response(result: object) -> TypeGuard[Response]:
+    # Only who imported starlette can hold one of its responses.
+    responses = sys.modules.get("starlette.responses")
+    return responses is not None and isinstance(result, responses.Response)
+
+
+def _encode_starlette(response: Response) -> EncodedResponse:
+    from starlette.responses import Response
+
+    task = response.background
+    background = None if task is None else lambda: asyncio.run(_wait_for(task()))
+    if type(response).__call__ is Response.__call__:
+        return _encoded(response.status_code, response.raw_headers, bytes(response.body), background)
+    # Called as a whole, the response would run its task before its answer is sent.
+    response.background = None
+    try:
+        messages = asyncio.run(_collect_messages(response))
+    finally:
+        response.background = task
+    start = next(message for message in messages if message["type"] == "http.response.start")
+    body = b"".join(bytes(message.get("body", b"")) for message in messages)
+    return _encoded(start["status"], start["headers"], body, background)
+
+
+def _encoded(
+    status_code: int, raw_headers: list[tuple[bytes, bytes]], body: bytes, background: Callable[[], None] | None
+) -> EncodedResponse:
+    # The length belongs to the transport, which knows it; a second one beside it would break the response.
+    headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw_headers)
+    kept = tuple(pair for pair in headers if pair[0].lower() != "content-length")
+    return EncodedResponse(body, status_code, kept, background)
+
+
+async def _collect_messages(response: Response) -> list[Any]:
+    """Run a response that streams, or reads a file, to its end."""
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    # From ASGI 2.4 on starlette needs no second task that listens for a disconnect, which cannot come here.
+    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "method": "POST", "headers": []}
+    await response(scope, receive, send)
+    return messages
+
+
+async def _wait_for(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+def _encode_json(result: object) -> bytes:
+    try:
+        return _ENCODER.encode(result).encode()
+    except ValueError as error:
+        for place, value in _find_not_finite(result, "$", ()):
+            raise ValueError(f"{value!r} at {place} is not JSON; replace it, by None for example") from error
+        raise
+
+
+def _to_plain(value: Any) -> Any:
+    """numpy scalars and arrays and torch tensors, told by what they can do, so that neither need be imported."""
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not a type that JSON has")
+
+
+# With Python's own defaults, as Cortex had, but for NaN and infinity: what they become is not JSON.
+_ENCODER = json.JSONEncoder(allow_nan=False, default=_to_plain)
+
+
+def _find_not_finite(value: Any, place: str, parents: tuple[int, ...]) -> Iterator[tuple[str, float]]:
+    if id(value) in parents:
+        return
+    inside = (*parents, id(value))
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield place, float(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _find_not_finite(key, f"the key {key!r} of {place}", inside)
+            yield from _find_not_finite(item, f"{place}.{key}", inside)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _find_not_finite(item, f"{place}[{index}]", inside)
+    elif hasattr(value, "dtype") and hasattr(value, "tolist"):
+        yield from _find_not_finite(value.tolist(), place, inside)
