@@ -1,0 +1,144 @@
+"""A small process between the launcher and tritonserver, so that nothing outlives a launcher that is killed.
+
+It ends the server, the server's Python processes and their shared memory when it is told to (SIGTERM) and when its
+launcher is gone. A death signal set on the server by the launcher itself would not do: Linux sends that when the
+*thread* that started the process ends, and a killed server leaves its shared memory. Should this process be killed,
+the death signal ends the server; this process has one thread.
+
+Run as ``python -m cortex_compile.launchers.keep_server`` with an ``Order`` as one line of JSON on stdin, so that
+nothing of it stands on a command line. Answers with the server's process id on stdout; exits as the server did.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+from cortex_compile.launchers.shared_memory import remove_regions
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, for whom, and what to remove afterwards. ``folder`` is removed only if the launcher is gone."""
+
+    launcher_pid: int
+    command: list[str]
+    environment: dict[str, str]
+    log_file: str
+    region_prefix: str
+    folder: str
+    orphan_grace_s: float
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self)) + "\n"
+
+
+def main() -> int:
+    order = Order(**json.loads(sys.stdin.readline()))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP | {signal.SIGCHLD})
+    libc = ctypes.CDLL(None)
+    # Python processes whose server died become children of this one, which can then see them end.
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    server = _Server(_start(order, libc))
+    print(server.pid, flush=True)
+    grace_s = float("inf")  # the launcher sends a second SIGTERM when it will not wait longer
+    while server.status is None:
+        if os.getppid() != order.launcher_pid:
+            grace_s = order.orphan_grace_s
+            break
+        if server.wait_for_signal():
+            break
+    server.end(grace_s, order.launcher_pid, order.orphan_grace_s)
+    remove_regions(order.region_prefix)
+    if os.getppid() != order.launcher_pid:
+        shutil.rmtree(order.folder, ignore_errors=True)
+    return os.waitstatus_to_exitcode(server.status or 0) & 0xFF
+
+
+def _start(order: Order, libc: ctypes.CDLL) -> int:
+    keeper = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setpgid(0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != keeper:
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP | {signal.SIGCHLD})
+        log = os.open(order.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        os.execve(order.command[0], order.command, order.environment)
+    except OSError as error:
+        os.write(2, f"{order.command[0]}: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+class _Server:
+    """The server's process and, once it is gone, those that it left."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.status: int | None = None
+
+    def wait_for_signal(self) -> bool:
+        """Wait a moment for something to happen; True if this process was told to stop."""
+        found = signal.sigtimedwait(_STOP | {signal.SIGCHLD}, _LOOK_EVERY_S)
+        self._reap()
+        return found is not None and found.si_signo in _STOP
+
+    def end(self, grace_s: float, launcher_pid: int, orphan_grace_s: float) -> None:
+        """Ask the server to end, kill it when ``grace_s`` is over or at a second signal, and kill what it left."""
+        deadline = time.monotonic() + grace_s
+        self._signal_server(signal.SIGTERM)
+        while self.status is None and time.monotonic() < deadline:
+            if os.getppid() != launcher_pid:
+                deadline = min(deadline, time.monotonic() + orphan_grace_s)
+                launcher_pid = os.getppid()
+            if self.wait_for_signal():
+                break
+        self._signal_server(signal.SIGKILL)
+        while self._kill_group() and self._reap():
+            time.sleep(0.01)
+
+    def _signal_server(self, number: signal.Signals) -> None:
+        if self.status is None:
+            os.kill(self.pid, number)
+
+    def _kill_group(self) -> bool:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def _reap(self) -> bool:
+        """Take the status of each child that ended; False when no child is left."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return True
+                if pid == self.pid:
+                    self.status = status
+        except ChildProcessError:
+            return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
