@@ -76,7 +76,7 @@ def _encode(result: object, loaded: LoadedClass) -> EncodedResponse:
     try:
         return encode(result)
     except (TypeError, ValueError) as error:
-        place = f"{loaded.file}:{line_of_method(loaded.cls, "predict")}"
+        place = f"{loaded.file}:{line_of_method(loaded.cls, 'predict')}"
         # A streamed response runs the user's code, whose error is told as any other.
         text = describe_error(error, loaded.project, otherwise=f"{place}: predict returned what cannot be answered")
         raise PredictorError(text) from error

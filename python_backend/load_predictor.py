@@ -80,7 +80,7 @@ def create_predictor(loaded: LoadedClass, config: dict[str, Any]) -> object:
     Raises:
         PredictorError: ``__init__`` raised, or asks for a client that is not there.
     """
-    place = f"{loaded.file}:{line_of_method(loaded.cls, "__init__")}"
+    place = f"{loaded.file}:{line_of_method(loaded.cls, '__init__')}"
     if "python_client" in loaded.init_arguments:
         raise PredictorError(
             f'{place}: class {CLASS_NAME}: __init__ asks for "python_client", but no models are configured; '

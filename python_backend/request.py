@@ -101,7 +101,7 @@ def parse_payload(request: Request) -> Any:
 
 def _parse_text(request: Request) -> str:
     header = Message()
-    header["content-type"] = request.content_type
+    header["content-type"] = request.content_type or ""
     charset = header.get_content_charset() or "utf-8"
     try:
         return request.body.decode(charset)
