@@ -1,0 +1,148 @@
+"""The predictor as a Triton model: ``NAME/1/model.py`` is Triton's way in and imports ``TritonPythonModel`` from here.
+
+``execute`` copies the inputs, hands the predictions to threads and returns at once; each call is answered through its
+response sender, so one process has many requests in flight and plain ``infer`` over HTTP and gRPC still works.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .answer import Answer, answer
+from .load_predictor import create_predictor, enter_project, load_predictor_class
+from .logs import RUNTIME_LOGGER, start_logging
+from .manifest import Manifest, read_manifest
+from .remote import call_remote
+from .request import BadRequest, request_from_context
+from .tensors import array_from, bytes_from, tensor_of
+from .triton_call import PendingCall, PredictionBytes, join_answers, split_call
+
+__all__ = ["TritonPythonModel"]
+
+_LOGGER = logging.getLogger(f"{RUNTIME_LOGGER}.model")
+
+_OVERLOADED = Answer(b"Service Unavailable", 503, (("content-type", "text/plain; charset=utf-8"), ("retry-after", "1")))
+_FAILED = Answer(b"internal server error", 500, (("content-type", "text/plain; charset=utf-8"),))
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        # Triton gives the model's own folder as its "repository".
+        version_folder = Path(args["model_repository"]).resolve() / args["model_version"]
+        manifest = read_manifest(version_folder / "manifest.json")
+        start_logging(manifest.log_level, args["model_instance_name"])
+        _leave_import_path(version_folder)
+        enter_project(version_folder / "project", manifest.python_path, manifest.env)
+        self._in_flight = threading.BoundedSemaphore(_limit_per_process(manifest))
+        self._threads = ThreadPoolExecutor(manifest.threads_per_process, thread_name_prefix="predict")
+        # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
+        # torch.set_grad_enabled) is there in predict.
+        self._threads.submit(self._create_predictor, manifest, version_folder).result()
+
+    def execute(self, requests: list[Any]) -> list[None]:
+        for request in requests:
+            self._start_call(request, request.get_response_sender())
+        return [None] * len(requests)
+
+    def finalize(self) -> None:
+        """What is in flight is answered first."""
+        self._threads.shutdown(wait=True)
+
+    def _create_predictor(self, manifest: Manifest, version_folder: Path) -> None:
+        self._loaded = load_predictor_class(version_folder / "project", manifest.predictor, manifest.python_path)
+        self._predictor = create_predictor(self._loaded, manifest.config)
+        if manifest.cores:
+            from .exchange import exchange_cores
+
+            for core in exchange_cores(self._predictor, self._loaded.module, manifest, version_folder, call_remote):
+                _LOGGER.info("core %s at %s: %s (%s)", core.name, core.path, core.state, core.reason)
+
+    def _start_call(self, request: Any, sender: Any) -> None:
+        """Give each prediction of the call to a thread. Every way out of here answers the call once."""
+        try:
+            tensors = {tensor.name(): tensor for tensor in request.inputs()}
+            context = bytes_from(tensors["context"]) if "context" in tensors else None
+            sizes = array_from(tensors["_sizes"]) if "_sizes" in tensors else None
+            predictions = split_call(bytes_from(tensors["payload"]), context, sizes)
+        except BadRequest as problem:
+            _send(sender, [_answer_bad_request(problem)])
+            return
+        except Exception:
+            _LOGGER.exception("a call could not be read")
+            _send(sender, [_FAILED])
+            return
+        call = PendingCall(len(predictions), partial(_send, sender))
+        for index, prediction in enumerate(predictions):
+            if self._in_flight.acquire(blocking=False):
+                self._threads.submit(self._predict, prediction, partial(call.finish, index))
+            else:
+                call.finish(index, _OVERLOADED)
+
+    def _predict(self, prediction: PredictionBytes, finish: Any) -> None:
+        result = _FAILED
+        try:
+            result = self._answer(prediction)
+        except BaseException:
+            # The client of a call without an answer waits for ever, so not even this may pass.
+            _LOGGER.exception("a prediction ended in an unexpected way")
+        finally:
+            # Before the answer goes out: its client's next request must find the place free.
+            self._in_flight.release()
+            finish(result)
+        if result.background is not None:
+            try:
+                result.background()
+            except (Exception, SystemExit):
+                _LOGGER.exception("work after the answer failed")
+
+    def _answer(self, prediction: PredictionBytes) -> Answer:
+        try:
+            request = request_from_context(prediction.payload, prediction.context)
+        except BadRequest as problem:
+            return _answer_bad_request(problem)
+        result = answer(self._predictor, self._loaded, request)
+        if result.error is not None:
+            _LOGGER.error("request %s failed", request.header("x-request-id") or "-", exc_info=result.error)
+        return result
+
+
+def _limit_per_process(manifest: Manifest) -> int:
+    return -(-manifest.max_replica_concurrency // manifest.processes_per_replica)
+
+
+def _leave_import_path(version_folder: Path) -> None:
+    """Triton put the version folder and its parent on the path; the runtime's files are no modules of the user's."""
+    ours = {str(version_folder), str(version_folder.parent)}
+    sys.path[:] = [entry for entry in sys.path if not entry or os.path.realpath(entry) not in ours]
+
+
+def _answer_bad_request(problem: BadRequest) -> Answer:
+    return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
+
+
+def _send(sender: Any, answers: list[Answer]) -> None:
+    """Send the one and final response of a call."""
+    import triton_python_backend_utils as pb_utils
+
+    try:
+        joined = join_answers(answers)
+        tensors = [
+            tensor_of("response", joined.response),
+            tensor_of("status", joined.status),
+            tensor_of("_sizes", joined.sizes),
+        ]
+        response = pb_utils.InferenceResponse(output_tensors=tensors)
+    except Exception:
+        _LOGGER.exception("an answer could not be put into a response")
+        response = pb_utils.InferenceResponse(error=pb_utils.TritonError("internal server error"))
+    try:
+        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    except Exception:
+        _LOGGER.exception("an answer could not be sent")
