@@ -1,0 +1,68 @@
+"""The APIs that a facade serves, and the paths on which they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cortex_compile.errors import UsageError
+from cortex_compile.python_backend.manifest import Manifest
+
+__all__ = ["ApiRoute", "Example", "check_routes", "paths_by_api", "route_of"]
+
+_OWN_PATHS = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/static-offline-docs")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request that the build was compiled with, for the documentation page."""
+
+    content_type: str
+    body: str
+
+
+@dataclass(frozen=True)
+class ApiRoute:
+    """One API: ``name`` is also its model's in Triton, ``endpoint`` the path, with its leading slash."""
+
+    name: str
+    endpoint: str
+    max_concurrency: int
+    example: Example | None = None
+
+
+def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
+    endpoint = "/" + manifest.endpoint.strip("/")
+    return ApiRoute(manifest.name, endpoint, manifest.max_replica_concurrency, example)
+
+
+def paths_by_api(apis: Sequence[ApiRoute]) -> dict[str, ApiRoute]:
+    """Which API answers on which path. A single one answers on ``/`` too."""
+    paths = {api.endpoint: api for api in apis}
+    if len(apis) == 1:
+        paths = {"/": apis[0], **paths}
+    return paths
+
+
+def check_routes(apis: Sequence[ApiRoute]) -> None:
+    """
+    Raises:
+        UsageError: two APIs of one name or endpoint, or an endpoint that is the facade's own.
+    """
+    names: set[str] = set()
+    endpoints: dict[str, str] = {}
+    for api in apis:
+        if api.name in names:
+            raise UsageError(f"two APIs are called {api.name!r}; compile one of them with another --name")
+        if api.endpoint in endpoints:
+            raise UsageError(
+                f"{endpoints[api.endpoint]!r} and {api.name!r} both answer on {api.endpoint!r}; "
+                "change networking.endpoint of one of them in cortex.yaml and compile it again"
+            )
+        if any(api.endpoint == path or api.endpoint.startswith(f"{path}/") for path in _OWN_PATHS):
+            raise UsageError(
+                f"{api.name!r} wants to answer on {api.endpoint!r}, which is the server's own; "
+                "change networking.endpoint in cortex.yaml and compile it again"
+            )
+        names.add(api.name)
+        endpoints[api.endpoint] = api.name

@@ -1,0 +1,92 @@
+"""The facade: HTTP in, one call to the predictor's model in Triton, HTTP out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cortex_compile import __version__
+
+from .api_route import ApiRoute, check_routes, paths_by_api
+from .metrics import FacadeMetrics
+from .openapi import describe_apis
+from .readiness import Readiness
+from .request_id import RequestIdMiddleware
+from .routes import PredictionRoute
+from .service import PredictionService
+from .settings import FacadeSettings
+from .triton_client import TritonPredictorClient
+
+__all__ = ["create_app"]
+
+
+def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings: FacadeSettings) -> FastAPI:
+    """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped.
+
+    Raises:
+        UsageError: two APIs have one name or endpoint, or an endpoint is the facade's own.
+    """
+    check_routes(apis)
+    # The page of FastAPI itself loads its scripts from another host, and so stays empty on a machine without network.
+    app = FastAPIOffline(
+        redoc_url=None,
+        title=" · ".join(api.name for api in apis),
+        version=__version__,
+        swagger_ui_parameters={"validatorUrl": None},
+        redirect_slashes=False,
+    )
+    metrics, paths = FacadeMetrics(), paths_by_api(apis)
+    readiness = app.state.readiness = Readiness(apis, triton, settings)
+    # One for each API, not for each path: an API has one limit.
+    routes = {
+        api.name: PredictionRoute(PredictionService(api, triton, settings), metrics.of_api(api.name), settings)
+        for api in apis
+    }
+    app.router.routes[:0] = [Route(path, routes[api.name], include_in_schema=False) for path, api in paths.items()]
+    _add_own_routes(app, readiness, metrics)
+    _explain_errors(app, paths)
+    _describe(app, paths)
+    app.add_middleware(RequestIdMiddleware)
+    return app
+
+
+def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics) -> None:
+    @app.get("/healthz", tags=["server"], summary="Whether the server itself is alive")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["server"], summary="Whether Triton and every model are ready")
+    async def readyz() -> JSONResponse:
+        report = await readiness.check()
+        return JSONResponse(report, 200 if report["ready"] else 503)
+
+    @app.get("/metrics", tags=["server"], summary="Prometheus's text format")
+    async def metrics_text() -> Response:
+        return Response(metrics.as_text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _explain_errors(app: FastAPI, paths: dict[str, ApiRoute]) -> None:
+    routes = ", ".join(f"POST {path}" for path in paths)
+
+    async def explain(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = f"no such path; there are {routes}" if error.status_code == 404 else error.detail
+        return JSONResponse({"error": message}, error.status_code, headers=error.headers)
+
+    app.add_exception_handler(HTTPException, explain)
+
+
+def _describe(app: FastAPI, paths: dict[str, ApiRoute]) -> None:
+    of_own_routes = app.openapi
+
+    def document() -> dict[str, Any]:
+        return app.openapi_schema if app.openapi_schema else describe_apis(of_own_routes(), paths)
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it

@@ -1,0 +1,56 @@
+"""What an HTTP client is told when the facade itself cannot answer. No other file maps an error to a status."""
+
+from __future__ import annotations
+
+import grpc
+
+__all__ = ["HttpError", "error_of_triton", "overloaded", "too_large", "too_slow"]
+
+
+class HttpError(Exception):
+    """An answer of the facade's own. ``message`` goes to the client, so it holds nothing internal."""
+
+    def __init__(self, status_code: int, message: str, *, retry_after_s: int | None = None, close: bool = False):
+        super().__init__(message)
+        self.status_code = status_code
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.close = close
+        """The rest of the request was not read, so the connection cannot be used again."""
+
+
+_RETRY_AFTER_S = 1
+_INTERNAL = (500, "internal server error")
+_NOT_THERE = (503, "the model is not ready; try again")
+_TOO_LATE = (504, "the model did not answer in time")
+
+_BY_CODE = {
+    grpc.StatusCode.UNAVAILABLE: _NOT_THERE,
+    grpc.StatusCode.NOT_FOUND: _NOT_THERE,  # the model is being loaded again
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _NOT_THERE,
+    grpc.StatusCode.CANCELLED: _NOT_THERE,  # Triton is stopping: a client that left is told nothing
+    grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_LATE,
+}
+# Triton says INTERNAL for this one, and the launcher is about to load the model again.
+_DEAD_PROCESS = "is not healthy"
+
+
+def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
+    """The answer for a call to Triton that failed. An error of the predictor is no such failure."""
+    status_code, message = _BY_CODE.get(code, _INTERNAL)
+    if _DEAD_PROCESS in details:
+        status_code, message = _NOT_THERE
+    return HttpError(status_code, message, retry_after_s=_RETRY_AFTER_S if status_code == 503 else None)
+
+
+def overloaded(max_concurrency: int) -> HttpError:
+    message = f"{max_concurrency} requests are in flight, which is this API's limit; try again"
+    return HttpError(503, message, retry_after_s=_RETRY_AFTER_S)
+
+
+def too_large(max_body_bytes: int) -> HttpError:
+    return HttpError(413, f"the request body is larger than {max_body_bytes} bytes", close=True)
+
+
+def too_slow(timeout_s: float) -> HttpError:
+    return HttpError(408, f"the request body did not arrive within {timeout_s:g} seconds", close=True)

@@ -1,0 +1,77 @@
+"""What /metrics shows: requests, latency and requests in flight, by API and by class of status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["DISCONNECTED", "ApiMetrics", "FacadeMetrics"]
+
+DISCONNECTED = "disconnected"
+_STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx", DISCONNECTED)
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class FacadeMetrics:
+    """The metrics of one facade, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        labels = ("api", "status_class")
+        self._requests = Counter("cortex_compile_requests", "Predictions asked for.", labels, registry=self._registry)
+        self._durations = Histogram(
+            "cortex_compile_request_duration_seconds",
+            "From the first byte of a request's headers to its answer.",
+            labels,
+            buckets=_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._in_flight = Gauge(
+            "cortex_compile_requests_in_flight", "Predictions under way.", ("api",), registry=self._registry
+        )
+
+    def of_api(self, name: str) -> ApiMetrics:
+        """The metrics of one API, its labels looked up once."""
+        return ApiMetrics(
+            {label: self._requests.labels(name, label) for label in _STATUS_CLASSES},
+            {label: self._durations.labels(name, label) for label in _STATUS_CLASSES},
+            self._in_flight.labels(name),
+        )
+
+    def as_text(self) -> bytes:
+        """Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class ApiMetrics:
+    """Counts the predictions of one API."""
+
+    def __init__(self, requests: dict[str, Counter], durations: dict[str, Histogram], in_flight: Gauge) -> None:
+        self._requests = requests
+        self._durations = durations
+        self._in_flight = in_flight
+
+    @contextmanager
+    def prediction(self) -> Iterator[Outcome]:
+        """Count one prediction, in flight until the block ends."""
+        outcome = Outcome()
+        started = time.perf_counter()
+        self._in_flight.inc()
+        try:
+            yield outcome
+        finally:
+            self._in_flight.dec()
+            self._requests[outcome.status_class].inc()
+            self._durations[outcome.status_class].observe(time.perf_counter() - started)
+
+
+class Outcome:
+    """How a prediction ended: nobody was told anything, until a status is sent."""
+
+    status_class = DISCONNECTED
+
+    def sent(self, status_code: int) -> None:
+        self.status_class = f"{status_code // 100}xx"

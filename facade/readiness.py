@@ -1,0 +1,38 @@
+"""Whether a load balancer should send requests here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from .api_route import ApiRoute
+from .settings import FacadeSettings
+from .triton_client import TritonPredictorClient
+
+__all__ = ["Readiness"]
+
+
+class Readiness:
+    """Ready while Triton and every predictor's model are, until it is turned off for good."""
+
+    def __init__(self, apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings: FacadeSettings) -> None:
+        self._names = [api.name for api in apis]
+        self._triton = triton
+        self._timeout_s = settings.readiness_timeout_s
+        self._off_because: str | None = None
+
+    def turn_off(self, reason: str) -> None:
+        """Not ready from now on; the first reason stays."""
+        self._off_because = self._off_because or reason
+
+    async def check(self) -> dict[str, Any]:
+        """``ready``, and why not: the JSON of /readyz."""
+        if self._off_because is not None:
+            return {"ready": False, "reason": self._off_because}
+        server, *models = await asyncio.gather(
+            self._triton.is_server_ready(self._timeout_s),
+            *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),
+        )
+        ready = server and all(models)
+        return {"ready": ready, "triton": server, "models": dict(zip(self._names, models, strict=True))}
