@@ -53,18 +53,26 @@ def main() -> int:
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     server = _Server(_start(order, libc))
     print(server.pid, flush=True)
-    grace_s = float("inf")  # the launcher sends a second SIGTERM when it will not wait longer
-    while server.status is None:
-        if os.getppid() != order.launcher_pid:
-            grace_s = order.orphan_grace_s
-            break
-        if server.wait_for_signal():
-            break
-    server.end(grace_s, order.launcher_pid, order.orphan_grace_s)
+    told = False
+    while server.status is None and not told and not _is_orphan(order):
+        told = server.wait_for_signal()
+    server.ask_to_end()
+    told, deadline = False, None
+    # A launcher that will not wait longer sends a second signal; where it is gone, there is a limit.
+    while server.status is None and not told and (deadline is None or time.monotonic() < deadline):
+        told = server.wait_for_signal()
+        if deadline is None and _is_orphan(order):
+            deadline = time.monotonic() + order.orphan_grace_s
+    server.kill_with_all_it_started()
     remove_regions(order.region_prefix)
-    if os.getppid() != order.launcher_pid:
+    if _is_orphan(order):
         shutil.rmtree(order.folder, ignore_errors=True)
-    return os.waitstatus_to_exitcode(server.status or 0) & 0xFF
+    code = os.waitstatus_to_exitcode(server.status or 0)
+    return code if code >= 0 else 128 - code
+
+
+def _is_orphan(order: Order) -> bool:
+    return os.getppid() != order.launcher_pid
 
 
 def _start(order: Order, libc: ctypes.CDLL) -> int:
@@ -102,23 +110,13 @@ class _Server:
         self._reap()
         return found is not None and found.si_signo in _STOP
 
-    def end(self, grace_s: float, launcher_pid: int, orphan_grace_s: float) -> None:
-        """Ask the server to end, kill it when ``grace_s`` is over or at a second signal, and kill what it left."""
-        deadline = time.monotonic() + grace_s
-        self._signal_server(signal.SIGTERM)
-        while self.status is None and time.monotonic() < deadline:
-            if os.getppid() != launcher_pid:
-                deadline = min(deadline, time.monotonic() + orphan_grace_s)
-                launcher_pid = os.getppid()
-            if self.wait_for_signal():
-                break
-        self._signal_server(signal.SIGKILL)
+    def ask_to_end(self) -> None:
+        if self.status is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill_with_all_it_started(self) -> None:
         while self._kill_group() and self._reap():
             time.sleep(0.01)
-
-    def _signal_server(self, number: signal.Signals) -> None:
-        if self.status is None:
-            os.kill(self.pid, number)
 
     def _kill_group(self) -> bool:
         try:

@@ -110,7 +110,7 @@ def assemble_run_folder(server: InstalledServer, root: Path) -> RunFolder:
         (backends / engine / "model.py").symlink_to(model)
         (backends / engine / "tensors.py").symlink_to(_package_folder("python_backend") / "tensors.py")
     (libraries / server.libpython.name).symlink_to(server.libpython)
-    # The wheel carries a libpython of its own for its newest stub, under a name of its own; this Python's must be taken.
+    # The wheel carries a libpython of its own for its newest stub, under another name; this Python's must be taken.
     for bundled in server.libraries.glob(f"libpython3-*.{sys.version_info.minor}.so.1.0"):
         (libraries / bundled.name).symlink_to(server.libpython)
     return RunFolder(root=root, backends=backends, libraries=libraries, log_file=root / "server.log")
