@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .answer import Answer, answer
+from .answer import Answer, answer, describe_error
 from .load_predictor import create_predictor, enter_project, load_predictor_class
 from .logs import RUNTIME_LOGGER, start_logging
 from .manifest import Manifest, read_manifest
@@ -109,7 +109,8 @@ class TritonPythonModel:
             return _answer_bad_request(problem)
         result = answer(self._predictor, self._loaded, request)
         if result.error is not None:
-            _LOGGER.error("request %s failed", request.header("x-request-id") or "-", exc_info=result.error)
+            told = describe_error(result.error, self._loaded.project)
+            _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=result.error)
         return result
 
 
