@@ -1,0 +1,184 @@
+"""From the path of a predictor to its APIs: cortex.yaml, samples, environment, requirements and our own settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cortex_compile.backends.registry import find_engine
+from cortex_compile.compiler.artifacts import CompileSettings, Project, Sample
+from cortex_compile.compiler.cortex_yaml import LocatedApi
+from cortex_compile.compiler.cortex_yaml_schema import MAX_NAME_LENGTH, Api, check_endpoint, check_name
+from cortex_compile.compiler.env_file import read_env_file
+from cortex_compile.compiler.find_apis import choose_by_name, find_apis
+from cortex_compile.compiler.project_files import project_files
+from cortex_compile.compiler.project_notices import project_notices
+from cortex_compile.compiler.read_requirements import read_requirements
+from cortex_compile.compiler.read_samples import default_samples, read_listed_samples, read_sample
+from cortex_compile.compiler.yaml_reader import YamlFile
+from cortex_compile.errors import ProjectError, UsageError
+
+__all__ = ["read_projects"]
+
+
+def read_projects(
+    predictor: Path,
+    *,
+    config: Path | None,
+    samples: Sequence[str],
+    name: str | None,
+    settings_overrides: Mapping[str, object],
+) -> tuple[Project, ...]:
+    """The APIs that a predictor file serves: those of cortex.yaml, or one named after the folder.
+
+    ``settings_overrides`` are fields of ``CompileSettings`` that the command line sets; None leaves what cortex.yaml
+    says. ``name`` picks one of several APIs, and renames a single one.
+
+    Raises:
+        UsageError: the predictor, ``config``, ``name`` or an engine cannot be.
+        ProjectError: a file of the project is wrong; it is named with the line.
+    """
+    predictor = _check_predictor(predictor)
+    if name is not None:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise UsageError(f"--name {name!r}: expected {error}.") from None
+    found = find_apis(predictor, config)
+    apis = choose_by_name(found.apis or (_default_api(predictor, found.config),), name)
+    overrides = {key: value for key, value in settings_overrides.items() if value is not None}
+    return tuple(_project_of(api, name or api.api.name, samples, overrides, found.notices) for api in apis)
+
+
+def _check_predictor(path: Path) -> Path:
+    if path.is_dir():
+        inside = path / "predictor.py"
+        hint = f" Did you mean {str(inside)!r}?" if inside.is_file() else ""
+        raise UsageError(f"{str(path)!r} is a folder, expected the Python file of a predictor.{hint}")
+    if not path.is_file():
+        raise UsageError(f"{str(path)!r}: there is no such file, expected the Python file of a predictor.")
+    if path.suffix != ".py":
+        raise UsageError(f"{str(path)!r} is not a Python file, expected one that ends in .py.")
+    return Path(os.path.abspath(path))
+
+
+def _default_api(predictor: Path, config: dict[str, Any] | None) -> LocatedApi:
+    """What a predictor without a cortex.yaml is: an API named after its folder, with Cortex's defaults."""
+    name = re.sub(r"[^a-z0-9]+", "-", predictor.parent.name.lower()).strip("-")
+    name = name if name[:1].isalpha() else f"api-{name}"
+    entry = {"type": "python", "path": predictor.name, "config": config}
+    api = Api.model_validate({"name": name[:MAX_NAME_LENGTH].strip("-"), "predictor": entry})
+    return LocatedApi(api, 0, YamlFile(predictor.parent / "cortex.yaml", None, None))
+
+
+def _project_of(
+    located: LocatedApi, name: str, samples: Sequence[str], overrides: Mapping[str, Any], notices: tuple[str, ...]
+) -> Project:
+    api, folder = located.api, Path(os.path.abspath(located.file.path)).parent
+    _check_folder(folder)
+    env_file = read_env_file(folder / ".env")
+    dependencies = api.predictor.dependencies
+    requirements = read_requirements(folder / ((dependencies and dependencies.pip) or "requirements.txt"))
+    settings = replace(_settings_of(located), **overrides)
+    for engine in settings.engines:
+        find_engine(engine)
+    predictor = _check_path(located, folder)
+    return Project(
+        name=name,
+        endpoint=_endpoint_of(api, name),
+        folder=folder,
+        predictor=predictor,
+        config=api.predictor.config or {},
+        # As in Cortex, whose image read .env when it started.
+        env={**(api.predictor.env or {}), **env_file},
+        python_path=_check_python_path(located, folder),
+        log_level=api.predictor.log_level,
+        processes_per_replica=api.predictor.processes_per_replica,
+        threads_per_process=api.predictor.threads_per_process,
+        max_replica_concurrency=api.autoscaling.max_replica_concurrency if api.autoscaling else 1024,
+        requirements=requirements.lines,
+        samples=_choose_samples(located, folder, predictor, samples, needed=settings.compile),
+        settings=settings,
+        notices=(*notices, *project_notices(located, folder, len(env_file)), *requirements.notices),
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    if folder in (Path("/"), Path.home()):
+        raise ProjectError(
+            f"{folder}: all that lies in it would be part of the build. Give the project its own folder."
+        )
+
+
+def _check_path(located: LocatedApi, folder: Path) -> str:
+    path = Path(os.path.relpath(folder / located.api.predictor.path, folder)).as_posix()
+    if path.startswith("../"):
+        raise ProjectError(
+            f"{located.at('predictor', 'path')}: found {located.api.predictor.path!r}, expected a path inside {folder},"
+            " the folder of cortex.yaml."
+        )
+    if path not in project_files(folder):
+        raise ProjectError(f"{folder / path}: .cortexignore, or a dot in its path, leaves it out of the project.")
+    return path
+
+
+def _check_python_path(located: LocatedApi, folder: Path) -> str | None:
+    written = located.api.predictor.python_path
+    path = os.path.normpath(written) if written else "."
+    if os.path.isabs(path) or path.startswith("..") or not (folder / path).is_dir():
+        raise ProjectError(
+            f"{located.at('predictor', 'python_path')}: found {written!r}, expected a folder inside {folder}."
+        )
+    return None if path == "." else path
+
+
+def _endpoint_of(api: Api, name: str) -> str:
+    if api.networking is not None and api.networking.endpoint is not None:
+        return api.networking.endpoint
+    try:
+        return check_endpoint(f"/{name}")
+    except ValueError as error:
+        raise ProjectError(
+            f"the name {name!r} makes the endpoint '/{name}', expected {error}. Set networking.endpoint or use --name."
+        ) from None
+
+
+def _settings_of(located: LocatedApi) -> CompileSettings:
+    written = located.api.compile
+    if written is None:
+        return CompileSettings()
+    settings = CompileSettings(leave_alone=tuple(written.leave_alone))
+    names = {"placement": "placement", "precision": "precision", "device": "device", "step_timeout": "step_timeout_s"}
+    found = {field: getattr(written, key) for key, field in names.items() if getattr(written, key) is not None}
+    for index, engine in enumerate(written.engines or ()):
+        try:
+            find_engine(engine)
+        except UsageError as error:
+            raise ProjectError(f"{located.at('compile', 'engines', index)}: {error}") from None
+    if written.engines is not None:
+        found["engines"] = tuple(written.engines)
+    return replace(settings, **found)
+
+
+def _choose_samples(
+    located: LocatedApi, folder: Path, predictor: str, given: Sequence[str], *, needed: bool
+) -> tuple[Sample, ...]:
+    entries = located.api.compile.samples if located.api.compile else []
+    beside = (folder / predictor).parent
+    if given:
+        found = tuple(read_sample(text) for text in given)
+    elif entries:
+        found = read_listed_samples(folder, entries, [located.at("compile", "samples", i) for i in range(len(entries))])
+    else:
+        found = default_samples(beside)
+    if needed and not found:
+        raise ProjectError(
+            f"{folder / predictor}: has no sample request to be watched on. Add one that it answers,"
+            f" {str(beside / 'sample.json')!r} for JSON, or name one with --sample FILE;"
+            " --no-compile serves the predictor as it is."
+        )
+    return found
