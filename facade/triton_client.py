@@ -50,7 +50,7 @@ class TritonPredictorClient:
             ("grpc.enable_http_proxy", 0),
         ]
         self._channel = grpc.aio.insecure_channel(address, options=options)
-        self._stub = GRPCInferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub = GRPCInferenceServiceStub(self._channel)
 
     async def predict(self, model: str, payload: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
         """Ask a predictor. Cancelling the task cancels the call in Triton.

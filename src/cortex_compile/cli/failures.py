@@ -15,7 +15,6 @@ from cortex_compile.errors import CortexCompileError
 __all__ = ["exit_code_for"]
 
 _INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
-_PIPE_CLOSED = 128 + 13  # and one that SIGPIPE ended
 
 
 def exit_code_for(error: BaseException) -> int:
@@ -25,7 +24,7 @@ def exit_code_for(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return _INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        return _PIPE_CLOSED
+        return 1  # as click's own
     if isinstance(error, click.ClickException):
         _say_usage_error(error)
         return error.exit_code
@@ -65,7 +64,9 @@ def _apologize(error: BaseException) -> None:
 
 
 def _write_traceback(text: str) -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cortex-compile" / "crashes"
+    from cortex_compile.launchers.install_server import cache_folder
+
+    folder = cache_folder() / "crashes"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     path.write_text(f"{' '.join(sys.argv)}\n\n{text}")

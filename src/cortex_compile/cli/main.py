@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,10 +60,11 @@ class _Commands(click.Group):
             return super().resolve_command(ctx, ["compile", *args])
         raise UsageError(_no_such_command(name))
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(args, *rest, standalone_mode=False, **extra)
-        _run_and_exit(lambda: super(_Commands, self).main(args, *rest, standalone_mode=False, **extra))
+    def main(  # type: ignore[override]  # click's is overloaded for what it returns
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **more: Any
+    ) -> Any:
+        run = partial(super().main, args, prog_name, standalone_mode=False, **more)
+        return _exit_after(run) if standalone_mode else run()
 
 
 def _is_file(name: str) -> bool:
@@ -78,7 +80,7 @@ def _no_such_command(name: str) -> str:
     return f"no such command or file: {name!r}; {hint}"
 
 
-def _run_and_exit(run: Callable[[], Any]) -> NoReturn:
+def _exit_after(run: Callable[[], Any]) -> NoReturn:
     try:
         result = run()  # of `context.exit(code)` click returns the code; our commands return nothing
         sys.stdout.flush()
