@@ -183,7 +183,9 @@ def test_place_is_the_users_and_not_of_a_library_installed_in_the_project(tmp_pa
     library = tmp_path / ".venv" / "lib" / "site-packages"
     library.mkdir(parents=True)
     (library / "some_library.py").write_text("def load():\n    raise ValueError('inside')\n")
-    init = f"def __init__(self, config):\n    import sys\n    sys.path.append({str(library)!r})\n    import some_library"
+    init = (
+        f"def __init__(self, config):\n    import sys\n    sys.path.append({str(library)!r})\n    import some_library"
+    )
     path = write_class(tmp_path, f"{init}\n    some_library.load()", GOOD_PREDICT)
     loaded = load_predictor_class(tmp_path, "predictor.py")
     with pytest.raises(PredictorError) as caught:
