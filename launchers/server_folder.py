@@ -50,7 +50,7 @@ def find_installed_server() -> InstalledServer:
     root = server_folder()
     if not root.is_dir():
         raise LaunchError(
-            f"The embedded server is not installed (no {str(root)!r}). Run `cortex-compile install-server`."
+            f"The embedded server is not installed in {str(root)!r}. Run `cortex-compile install-server`."
         )
     return InstalledServer(
         binary=root / "bin" / "tritonserver",

@@ -1,0 +1,75 @@
+"""The server listens on loopback only, and what could change it needs the launcher's token."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+from cortex_compile.launchers.arguments import GRPC_TOKEN_HEADER, TOKEN_HEADER
+
+from .clients import status_of
+from .conftest import RunningServer
+from .tiny_build import echo_build
+
+RESTRICTED = [
+    ("POST", "/v2/repository/index"),
+    ("POST", "/v2/repository/models/echo/load"),
+    ("POST", "/v2/repository/models/echo/unload"),
+    ("GET", "/v2/systemsharedmemory/status"),
+    ("GET", "/v2/trace/setting"),
+    ("GET", "/v2/logging"),
+]
+OPEN = ["/v2/health/ready", "/v2", "/v2/models/echo", "/v2/models/echo/config", "/v2/models/echo/stats"]
+
+
+def test_what_changes_the_server_needs_the_token(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+    run = start_server(echo_build(tmp_path / "echo"))
+    http = run.endpoints.http
+    for method, path in RESTRICTED:
+        assert status_of(http, path, method) == 403, path
+        assert status_of(http, path, method, {TOKEN_HEADER: "guess"}) == 403, path
+    for path in OPEN:
+        assert status_of(http, path) == 200, path
+    token = run.server.restricted_headers
+    assert status_of(http, "/v2/repository/models/echo/unload", "POST", token) == 200
+    assert status_of(http, "/v2/repository/models/echo/load", "POST", token) == 200
+
+    client = tritonclient.grpc.InferenceServerClient(run.endpoints.grpc)
+    with pytest.raises(InferenceServerException, match="protocol is restricted"):
+        client.get_model_repository_index()
+    with pytest.raises(InferenceServerException, match="protocol is restricted"):
+        client.get_model_repository_index({GRPC_TOKEN_HEADER: "guess"})
+    index = client.get_model_repository_index({GRPC_TOKEN_HEADER: token[TOKEN_HEADER]})
+    assert [model.name for model in index.models] == ["echo"]
+    client.close()
+
+
+def test_no_port_answers_on_another_address(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+    run = start_server(echo_build(tmp_path / "echo"))
+    addresses = other_addresses()
+    if not addresses:
+        pytest.skip("this machine has no address but loopback")
+    for endpoint in (run.endpoints.http, run.endpoints.grpc, run.endpoints.metrics):
+        port = int(endpoint.partition(":")[2])
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        for address in addresses:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address, port), timeout=5)
+
+
+def other_addresses() -> list[str]:
+    """Addresses of this machine that are reached from outside; nothing is sent to find the first."""
+    found = []
+    for family, outside in ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((outside, 9))
+            except OSError:
+                continue
+            found.append(probe.getsockname()[0])
+    return [address for address in found if not address.startswith("127.") and address != "::1"]
