@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 import uvloop
 
-from cortex_compile.errors import LaunchError
+from cortex_compile.errors import LaunchError, ServiceError
 
 from .api_route import ApiRoute
 from .app import create_app
@@ -64,6 +64,7 @@ def run_facade(
 
     Raises:
         LaunchError: Triton ended.
+        ServiceError: Triton, or a model in it, is not ready to begin with.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(listener, apis, triton_address, settings, when_ready, poll_triton))
@@ -91,6 +92,7 @@ async def _run(
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # it may be a fraction
         )
+        await _check_ready(app.state.readiness, triton_address)
         server = _Server(config, app.state.readiness)
         watch = asyncio.create_task(_watch(server, app.state.readiness, when_ready, poll_triton))
         try:
@@ -102,6 +104,17 @@ async def _run(
             raise LaunchError(f"Triton ended while serving (exit status {exit_status}); its log, above, says why")
     finally:
         await triton.close()
+
+
+async def _check_ready(readiness: Readiness, triton_address: str) -> None:
+    report = await readiness.check()
+    if not report["triton"]:
+        raise ServiceError(
+            f"no Triton is ready at {triton_address}; start one, or give the address of its gRPC port (8001 by default)"
+        )
+    missing = [name for name, ready in report["models"].items() if not ready]
+    if missing:
+        raise ServiceError(f"Triton at {triton_address} has no ready model {missing[0]!r}; load the build there first")
 
 
 class _Server(uvicorn.Server):

@@ -13,7 +13,7 @@ from .headers import RawHeaders
 from .settings import FacadeSettings
 from .triton_client import PredictorAnswer, TritonCallError, TritonPredictorClient
 
-__all__ = ["PredictionService"]
+__all__ = ["PredictionService", "context_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class PredictionService:
             HttpError: Triton gave no answer of the predictor's.
         """
         try:
-            context = _context_of(query_string, headers)
+            context = context_of(query_string, headers)
             return await self._triton.predict(self.api.name, body, context, self._timeout_s)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
@@ -57,7 +57,7 @@ class PredictionService:
             raise error from failure
 
 
-def _context_of(query_string: bytes, headers: RawHeaders) -> bytes:
+def context_of(query_string: bytes, headers: RawHeaders) -> bytes:
     content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), None)
     context = {
         "content_type": content_type,

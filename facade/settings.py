@@ -16,5 +16,5 @@ class FacadeSettings:
     """For the request to arrive, and again for its answer."""
     readiness_timeout_s: float = 2.0
     """How long Triton may take to say that it is ready."""
-    drain_timeout_s: float = 6.0
+    drain_timeout_s: float = 5.0
     """How long answers that are under way at SIGTERM may take."""

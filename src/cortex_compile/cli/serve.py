@@ -1,0 +1,195 @@
+"""`cortex-compile serve`: builds on Triton behind the facade."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cortex_compile.errors import UsageError
+
+if TYPE_CHECKING:
+    from cortex_compile.facade.api_route import ApiRoute
+    from cortex_compile.python_backend.manifest import Manifest
+
+__all__ = ["serve"]
+
+# Together with the facade's drain_timeout_s below the ten seconds that people and Kubernetes give a process.
+_STOP_TRITON_S = 4.0
+_DEFAULT_GRPC_PORT = 8001
+
+
+@click.command(short_help="Serve builds on Triton, over HTTP.")
+@click.argument("builds", nargs=-1, required=True, metavar="BUILD…", type=click.Path(path_type=Path))
+@click.option(
+    "--runtime",
+    default="embedded",
+    show_default=True,
+    metavar="embedded|HOST:PORT",
+    help="The server that runs the builds: the embedded one, or the gRPC address of a running Triton that has them.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8888, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--triton-http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--triton-grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--triton-metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535))
+def serve(
+    builds: tuple[Path, ...],
+    runtime: str,
+    host: str,
+    port: int,
+    triton_http_port: int,
+    triton_grpc_port: int,
+    triton_metrics_port: int,
+) -> None:
+    """Serve builds on Triton, over HTTP.
+
+    One build answers on / and on its endpoint, several each on their own. Stops at Ctrl-C or SIGTERM, when the
+    requests under way are answered.
+    """
+    from cortex_compile.facade.server import listen, run_facade
+    from cortex_compile.facade.settings import FacadeSettings
+
+    runtime_address = _address_of(runtime)
+    manifests = read_builds(builds)
+    routes = _routes_of(builds, manifests)
+    _log_to_stderr()
+    listener = listen(host, port)
+    ports = (triton_http_port, triton_grpc_port, triton_metrics_port)
+    with contextlib.closing(listener), _triton(builds, runtime_address, ports) as (grpc_address, poll_triton):
+        run_facade(
+            listener,
+            routes,
+            grpc_address,
+            FacadeSettings(),
+            when_ready=lambda: _announce(_url_of(host, listener.getsockname()[1]), builds, routes),
+            poll_triton=poll_triton,
+        )
+    click.echo("Stopped.", err=True)
+
+
+def _address_of(runtime: str) -> str | None:
+    """The gRPC address of a running Triton, or None for the embedded server."""
+    from urllib.parse import urlsplit
+
+    if runtime == "embedded":
+        return None
+    if runtime == "docker":
+        raise UsageError(
+            "--runtime docker comes with the container launcher, which is not in this release; use --runtime embedded, "
+            "or start Triton yourself and give its gRPC address: --runtime HOST:8001"
+        )
+    address = urlsplit(runtime if "://" in runtime else f"grpc://{runtime}")
+    try:
+        port = address.port or _DEFAULT_GRPC_PORT
+    except ValueError:
+        port = 0
+    usable = ":" in runtime and address.scheme in ("grpc", "http") and address.hostname and port
+    if not usable or address.path not in ("", "/"):
+        raise UsageError(
+            f"--runtime {runtime!r} is neither 'embedded' nor the gRPC address of a running Triton, "
+            "as in 127.0.0.1:8001 or http://127.0.0.1:8001"
+        )
+    host = f"[{address.hostname}]" if ":" in str(address.hostname) else address.hostname
+    return f"{host}:{port}"
+
+
+def read_builds(builds: Sequence[Path]) -> list[Manifest]:
+    """
+    Raises:
+        BuildError: a folder is not a build, or is damaged.
+        UsageError: two builds have one name or one endpoint; both folders are named.
+    """
+    from cortex_compile.python_backend.manifest import check_build
+
+    manifests: list[Manifest] = []
+    by_name: dict[str, Path] = {}
+    by_endpoint: dict[str, Path] = {}
+    for build in builds:
+        manifest = check_build(build)
+        endpoint = "/" + manifest.endpoint.strip("/")
+        if manifest.name in by_name:
+            raise UsageError(
+                f"{str(by_name[manifest.name])!r} and {str(build)!r} are both builds of {manifest.name!r}; "
+                "serve one of them, or compile one with another --name"
+            )
+        if endpoint in by_endpoint:
+            raise UsageError(
+                f"{str(by_endpoint[endpoint])!r} and {str(build)!r} both answer on {endpoint!r}; "
+                "serve one of them, or change networking.endpoint in cortex.yaml and compile again"
+            )
+        by_name[manifest.name] = by_endpoint[endpoint] = build
+        manifests.append(manifest)
+    return manifests
+
+
+def _routes_of(builds: Sequence[Path], manifests: Sequence[Manifest]) -> list[ApiRoute]:
+    from cortex_compile.cli.example_request import first_sample
+    from cortex_compile.facade.api_route import Example, check_routes, route_of
+
+    routes = []
+    for build, manifest in zip(builds, manifests, strict=True):
+        sample = first_sample(build, manifest.name)
+        text = sample.text() if sample else None
+        routes.append(route_of(manifest, Example(sample.content_type, text) if sample and text else None))
+    check_routes(routes)
+    return routes
+
+
+@contextlib.contextmanager
+def _triton(
+    builds: Sequence[Path], address: str | None, ports: tuple[int, int, int]
+) -> Iterator[tuple[str, Callable[[], int | None]]]:
+    """Triton's gRPC address, and what tells whether it has ended. The embedded server is stopped in the end."""
+    if address is not None:
+        yield address, lambda: None
+        return
+    from cortex_compile.cli.server_lines import ServerLines
+    from cortex_compile.launchers.embedded import EmbeddedServer
+
+    http_port, grpc_port, metrics_port = ports
+    server = EmbeddedServer(
+        builds, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, log=ServerLines().show
+    )
+    # Until the facade runs, and takes the signals over.
+    signal.signal(signal.SIGTERM, _exit_at_signal)
+    try:
+        click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
+        yield server.start().grpc, server.poll
+    finally:
+        # A second signal must not leave Triton behind, half stopped.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        server.stop(_STOP_TRITON_S)
+
+
+def _exit_at_signal(*_: Any) -> None:
+    sys.exit(0)
+
+
+def _announce(url: str, builds: Sequence[Path], routes: Sequence[ApiRoute]) -> None:
+    from cortex_compile.cli.example_request import curl_line, first_sample
+
+    for build, route in zip(builds, routes, strict=True):
+        address = f"{url}/" if len(routes) == 1 else f"{url}{route.endpoint}"
+        click.echo(f"{route.name}: {address}")
+        click.echo(f"  {curl_line(address, first_sample(build, route.name))}")
+    click.echo(f"Ready. {url}/docs describes the API, {url}/metrics has its figures. Ctrl-C stops.", err=True)
+    sys.stdout.flush()
+
+
+def _url_of(host: str, port: int) -> str:
+    """An address that works on this machine: one cannot connect to "all addresses"."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

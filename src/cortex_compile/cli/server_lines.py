@@ -1,0 +1,34 @@
+"""Which lines of Triton's log a person who serves a predictor wants to see."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+__all__ = ["ServerLines"]
+
+_OF_TRITON = re.compile(r"\S+Z (?P<level>[A-Z]) \d+ \w+\.cc:\d+\] (?P<message>.*)")
+# What a machine without a GPU is told at each start.
+_NO_GPU = ("CudaDriverHelper has not been initialized", "Failed to initialize NVML")
+
+
+class ServerLines:
+    """Shows on stderr what predictors print and log, and Triton's errors; not its own notes and tables."""
+
+    def __init__(self) -> None:
+        self._in_table = False
+
+    def show(self, line: str) -> None:
+        if self.is_wanted(line):
+            click.echo(line, err=True)
+
+    def is_wanted(self, line: str) -> bool:
+        if any(words in line for words in _NO_GPU):
+            return False
+        if self._in_table and (not line or line[0] in "+|"):
+            return False
+        found = _OF_TRITON.match(line)
+        # The line before a table has no message of its own.
+        self._in_table = found is not None and not found["message"].strip()
+        return found is None or found["level"] not in "IW"

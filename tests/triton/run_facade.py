@@ -1,0 +1,21 @@
+"""A facade as a process: ``run_facade.py GRPC_ADDRESS APIS SETTINGS``, the last two JSON. Prints its port."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cortex_compile.facade.api_route import ApiRoute
+from cortex_compile.facade.server import listen, run_facade
+from cortex_compile.facade.settings import FacadeSettings
+
+if __name__ == "__main__":
+    listener = listen("127.0.0.1", 0)
+    run_facade(
+        listener,
+        [ApiRoute(**api) for api in json.loads(sys.argv[2])],
+        sys.argv[1],
+        FacadeSettings(**json.loads(sys.argv[3])),
+        when_ready=lambda: print(listener.getsockname()[1], flush=True),
+        poll_triton=lambda: None,
+    )
