@@ -44,7 +44,7 @@ def answer(predictor: object, loaded: LoadedClass, request: Request) -> Answer:
         encoded = _encode(result, loaded)
     except BadRequest as problem:
         return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
         return _answer_error(error)
     background = _join_background(predictor, loaded, result, arguments, encoded)
     return Answer(encoded.body, encoded.status_code, encoded.headers, background=background)

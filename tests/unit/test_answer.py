@@ -127,16 +127,12 @@ def test_description_of_an_error_that_the_users_code_never_saw(tmp_path: Path) -
     assert describe_error(KeyError(), tmp_path, otherwise="x.py:3") == "x.py:3: KeyError"
 
 
-def test_the_user_line_is_found_behind_a_librarys_own_error(tmp_path: Path) -> None:
+def test_the_users_line_is_found_behind_a_librarys_own_error(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text("def run(): raise LookupError('mine')\n")
     sys.path.insert(0, str(tmp_path))
     user = __import__("user")
-    try:
-        try:
-            user.run()
-        except LookupError as inner:
-            inner_error = inner
-        raise RuntimeError("the library's") from inner_error
-    except RuntimeError as error:
-        error.__traceback__ = None
-        assert describe_error(error, tmp_path) == f"{tmp_path}/user.py:1: LookupError: mine"
+    with pytest.raises(LookupError) as inner:
+        user.run()
+    error = RuntimeError("the library's")
+    error.__cause__ = inner.value
+    assert describe_error(error, tmp_path) == f"{tmp_path}/user.py:1: LookupError: mine"
