@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, Refused
-
-if TYPE_CHECKING:
-    import onnx
 
 # What the ONNX Runtime inside the oldest supported Triton image reads (26.06), with room to spare.
 OPSET = 20
@@ -20,11 +17,12 @@ GRAPH_FILE = "model.onnx"
 
 
 def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
-    """Write ``model.onnx`` with its weights inside into ``folder``.
+    """Write ``model.onnx`` and its weights as external data beside it into ``folder``.
 
     The exporter refuses control flow that depends on values, which is what it must do: a graph that holds one branch
     only answers wrongly on the other.
     """
+    import onnx
     import torch
 
     dimension = torch.export.Dim
@@ -44,7 +42,6 @@ def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused
                 request.module,
                 request.examples,
                 dynamo=True,
-                fallback=False,
                 dynamic_shapes=(shapes,),
                 input_names=list(request.input_names),
                 output_names=list(request.output_names),
@@ -52,23 +49,23 @@ def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused
                 verbose=False,
             )
         assert program is not None  # only without dynamo
-        model: onnx.ModelProto = program.model_proto
+        program.model.ir_version = IR_VERSION
+        path = folder / GRAPH_FILE
+        program.save(path, external_data=True)
     except Exception as error:
         return Refused("export", _reason(error))
+    model = onnx.load(path, load_external_data=False)
     if [value.name for value in model.graph.input] != list(request.input_names):
         return Refused("export", "the exporter changed the inputs")
-    model.ir_version = min(model.ir_version, IR_VERSION)
-    path = folder / GRAPH_FILE
-    path.write_bytes(model.SerializeToString())
     return ExportedGraph(
         path,
-        (path,),
-        tuple(_shape(value, request, index) for index, value in enumerate(model.graph.input)),
+        tuple(sorted(folder.iterdir())),
+        tuple(_shape(value) for value in model.graph.input),
         tuple(_shape(value) for value in model.graph.output),
     )
 
 
-def _shape(value: Any, request: ExportRequest | None = None, index: int = 0) -> tuple[int | str, ...]:
+def _shape(value: Any) -> tuple[int | str, ...]:
     dimensions = value.type.tensor_type.shape.dim
     shape: list[int | str] = []
     for axis, dimension in enumerate(dimensions):

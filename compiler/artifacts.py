@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cortex_compile.python_backend.manifest import Core, Placement
+from cortex_compile.python_backend.manifest import Core, Placement, Variant
 
 # 1: the first.
 REPORT_VERSION = 1
@@ -181,6 +181,50 @@ class Report:
 
 
 @dataclass(frozen=True)
+class SignatureRecord:
+    """One way in which a module was called; ``inputs`` are words for people (``input_ids int64[2, 7]``)."""
+
+    variant: str
+    inputs: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class ModuleRecord:
+    """A module that predict called on the samples, as the workbench tells it to the compiler."""
+
+    name: str
+    path: str
+    class_name: str
+    called_from: str
+    count: int
+    parameters: int
+    parameter_bytes: int
+    refused: str | None
+    signatures: tuple[SignatureRecord, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What came of one engine on one signature. ``variant`` is there when the graph is equal and faster; its ``graph``
+    is a file name below ``folder``, which is relative to the work folder."""
+
+    module: str
+    variant_name: str
+    attempt: Attempt
+    variant: Variant | None = None
+    folder: str = ""
+
+    @property
+    def key(self) -> str:
+        return candidate_key(self.module, self.variant_name, self.attempt.engine)
+
+
+def candidate_key(module: str, variant: str, engine: str) -> str:
+    return f"{module}/{variant}/{engine}"
+
+
+@dataclass(frozen=True)
 class ChosenCore:
     """A core on its way into a build.
 
@@ -191,3 +235,36 @@ class ChosenCore:
     core: Core
     folder: Path
     graph_files: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Everything the workbench found: the modules, and the candidates tried on them."""
+
+    modules: tuple[ModuleRecord, ...]
+    candidates: tuple[Candidate, ...]
+    cores: tuple[ChosenCore, ...]
+    """For each module and engine with at least one graph that is equal and faster."""
+    versions: dict[str, str]
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs a module at serving. ``reason`` is a sentence for the report; ``core`` is None for eager."""
+
+    module: str
+    engine: str
+    placement: Placement
+    reason: str
+    core: ChosenCore | None
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The predictor run once more, from the build, by the runtime, beside its eager self."""
+
+    samples: tuple[SampleReport, ...]
+    memory: MemoryReport | None
+    states: dict[str, str]
+    """For each core: "compiled", or why it was not exchanged."""

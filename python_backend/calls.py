@@ -59,9 +59,23 @@ def flatten(tree: Any) -> FlatTree:
         elif type(value) in CONSTANT_TYPES:
             leaves.append(Leaf(constant=value))
         else:
-            where = pytree.keystr(pytree.tree_flatten_with_path(tree)[0][index][0])
-            raise UnsupportedLeaf(f"{where} is a {type(value).__name__}")
+            where = ".".join(str(key) for key in leaf_paths(spec)[index])
+            raise UnsupportedLeaf(f"{where or 'it'} is a {type(value).__name__}")
     return FlatTree(tuple(tensors), tuple(leaves), spec)
+
+
+def leaf_paths(spec: Any) -> list[tuple[int | str, ...]]:
+    """For each leaf of a tree the indices and keys that lead to it.
+
+    torch's own ``tree_flatten_with_path`` refuses types registered without key paths, as Hugging Face's results are.
+    """
+    if spec.is_leaf():
+        return [()]
+    children = spec.children()
+    keys: list[int | str] = list(range(len(children)))
+    if issubclass(spec.type, dict) and isinstance(spec.context, list) and len(spec.context) == len(children):
+        keys = spec.context
+    return [(key, *rest) for key, child in zip(keys, children, strict=True) for rest in leaf_paths(child)]
 
 
 def unflatten(spec: Any, leaves: Sequence[Leaf], tensors: Sequence[Any]) -> Any:

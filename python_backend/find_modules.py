@@ -40,7 +40,7 @@ def find_modules(predictor: object, user_module: ModuleType) -> dict[str, Any]:
     queue: deque[tuple[str, Any]] = deque(_roots(predictor, user_module))
     while queue and len(seen) < MAXIMUM_OBJECTS:
         path, value = queue.popleft()
-        if isinstance(value, _ATOMS) or isinstance(value, torch.Tensor) or id(value) in seen:
+        if isinstance(value, (*_ATOMS, torch.Tensor)) or id(value) in seen:
             continue
         seen.add(id(value))
         keep_alive.append(value)

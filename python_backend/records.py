@@ -5,22 +5,28 @@ The runtime may use the standard library only, so this stands in for pydantic he
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import types
 import typing
+from pathlib import Path
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
 
 
 def to_json(value: Any) -> Any:
-    """Dataclasses to dicts and tuples to lists, all the way down; everything else as it is."""
+    """Dataclasses to dicts, tuples to lists, paths to text and bytes to base64, all the way down."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     return value
 
 
@@ -54,6 +60,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {key: _convert(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return _convert_dataclass(hint, value, where)
+    if hint in (Path, bytes):
+        _expect(isinstance(value, str), "text", value, where)
+        return Path(value) if hint is Path else base64.b64decode(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -1,0 +1,92 @@
+"""Everything that was found, gathered into the report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cortex_compile import __version__
+from cortex_compile.compiler.artifacts import (
+    REPORT_VERSION,
+    Choice,
+    ModuleRecord,
+    ModuleReport,
+    Project,
+    Rehearsal,
+    Report,
+    SignatureReport,
+    Trial,
+)
+
+
+def build_report(
+    project: Project,
+    trial: Trial,
+    choices: tuple[Choice, ...],
+    rehearsal: Rehearsal | None,
+    command: str,
+    seconds: float,
+) -> Report:
+    return Report(
+        version=REPORT_VERSION,
+        name=project.name,
+        predictor=project.predictor,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        command=command,
+        machine=_describe_machine(trial),
+        notices=(*project.notices, *trial.notices),
+        modules=tuple(
+            _module_report(module, choice, trial) for module, choice in zip(trial.modules, choices, strict=True)
+        ),
+        samples=rehearsal.samples if rehearsal else (),
+        memory=rehearsal.memory if rehearsal else None,
+    )
+
+
+def _module_report(module: ModuleRecord, choice: Choice, trial: Trial) -> ModuleReport:
+    signatures = tuple(
+        SignatureReport(
+            signature.variant,
+            signature.inputs,
+            signature.count,
+            tuple(
+                candidate.attempt
+                for candidate in trial.candidates
+                if candidate.module == module.name and candidate.variant_name == signature.variant
+            ),
+        )
+        for signature in module.signatures
+    )
+    return ModuleReport(
+        name=module.name,
+        path=module.path,
+        class_name=module.class_name,
+        called_from=module.called_from,
+        calls=module.count,
+        parameters=module.parameters,
+        parameter_bytes=module.parameter_bytes,
+        engine=choice.engine,
+        placement=choice.placement,
+        decision=choice.reason,
+        signatures=signatures,
+    )
+
+
+def _describe_machine(trial: Trial) -> dict[str, str]:
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cortex-compile": __version__,
+        **trial.versions,
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

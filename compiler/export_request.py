@@ -1,0 +1,107 @@
+"""A recorded call made ready for an exporter: tensors in and out, named, with example sizes that mislead no one."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cortex_compile.backends.protocol import ExportRequest
+from cortex_compile.compiler.capture_modules import RecordedCall
+from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, resize
+from cortex_compile.python_backend.calls import FlatTree, flatten, leaf_paths, unflatten
+
+if TYPE_CHECKING:
+    import torch
+
+
+def make_export_request(module: torch.nn.Module, call: RecordedCall, axes: frozenset[Axis]) -> ExportRequest:
+    inputs = _tensor_names(_argument_labels(module, call.arguments), taken=())
+    outputs = _tensor_names(_result_labels(call.result), taken=inputs)
+    return ExportRequest(
+        tensors_only(module, call.arguments), _example(call.arguments.tensors, axes), inputs, outputs, axes
+    )
+
+
+def tensors_only(module: torch.nn.Module, arguments: FlatTree) -> torch.nn.Module:
+    """A module that takes the tensors of a call, puts the constants back, and returns the tensors of the result."""
+    import torch
+
+    class TensorsOnly(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+            # An exporter restores this flag on every part; in the other state it would flip the user's module.
+            self.training = module.training
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            args, kwargs = unflatten(arguments.spec, arguments.leaves, tensors)
+            return flatten(self.module(*args, **kwargs)).tensors
+
+    return TensorsOnly()
+
+
+@contextmanager
+def left_as_it_was(module: torch.nn.Module) -> Iterator[None]:
+    """Put back for every part what an exporter may change: training flags, and which parameters want gradients."""
+    flags = [(part, part.training) for part in module.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training
+        for parameter, requires_grad in gradients:
+            parameter.requires_grad = requires_grad
+
+
+def _example(tensors: Sequence[torch.Tensor], axes: frozenset[Axis]) -> tuple[torch.Tensor, ...]:
+    """Sizes of at least 2 where they vary, since exporters take 0 and 1 for constants; and a batch that is equal to no
+    other size, since equal sizes are taken for one."""
+    others = {tensors[index].shape[axis] for index, axis in axes - batch_axes(tensors)}
+    batch = next(size for size in (2, 3, 5, 7, 11, 13) if size not in others)
+    sizes: dict[Axis, int] = {}
+    for index, axis in axes:
+        size = tensors[index].shape[axis]
+        if (index, axis) in batch_axes(tensors):
+            sizes[index, axis] = size if size > 1 and size not in others else batch
+        elif size < 2:
+            sizes[index, axis] = 2
+    return resize(tensors, sizes)
+
+
+def _argument_labels(module: torch.nn.Module, arguments: FlatTree) -> Iterator[str]:
+    """A name for each tensor: the parameter of forward it was given for, and where it stands inside it."""
+    parameters = list(inspect.signature(module.forward).parameters)
+    for path, leaf in zip(leaf_paths(arguments.spec), arguments.leaves, strict=True):
+        if leaf.tensor is not None:
+            group, first, *rest = path
+            if group == 0 and isinstance(first, int) and first < len(parameters):
+                first = parameters[first]
+            yield "_".join(str(key) for key in (first, *rest))
+
+
+def _result_labels(result: FlatTree) -> Iterator[str]:
+    for path, leaf in zip(leaf_paths(result.spec), result.leaves, strict=True):
+        if leaf.tensor is not None:
+            named = path if path and isinstance(path[0], str) else ("output", *path)
+            yield "_".join(str(key) for key in named)
+
+
+def _tensor_names(labels: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
+    """Names that ONNX, Triton and Python all take, each one once."""
+    used = set(taken)
+    names: list[str] = []
+    for label in labels:
+        name = plain = re.sub(r"\W", "_", label) or "tensor"
+        if plain in used:
+            plain = f"{plain}_out" if plain in set(taken) else plain
+        name, number = plain, 1
+        while name in used:
+            number += 1
+            name = f"{plain}_{number}"
+        used.add(name)
+        names.append(name)
+    return tuple(names)

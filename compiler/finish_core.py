@@ -1,0 +1,73 @@
+"""The graphs of one module and one engine brought together: one folder, one weights file, one manifest record."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cortex_compile.backends.onnx_weights import share_weights
+from cortex_compile.backends.weights_file import WeightsFile
+from cortex_compile.compiler.artifacts import Candidate, ChosenCore
+from cortex_compile.compiler.capture_modules import CapturedModule
+from cortex_compile.python_backend.calls import unflatten
+from cortex_compile.python_backend.fingerprint import (
+    as_json_value,
+    class_name,
+    record_attribute_reads,
+    structure_sha256,
+    weights_sha256,
+)
+from cortex_compile.python_backend.manifest import AttributeRead, Core, Variant
+
+WEIGHTS_FILE = "weights.bin"
+
+
+def finish_core(
+    captured: CapturedModule,
+    name: str,
+    engine: str,
+    candidates: Sequence[Candidate],
+    work_folder: Path,
+    threads: int,
+) -> ChosenCore:
+    """Lay out what a build holds of this core, in ``cores/NAME/ENGINE`` of the work folder."""
+    folder = work_folder / "cores" / name / engine
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    weights = WeightsFile(folder / WEIGHTS_FILE)
+    variants: list[Variant] = []
+    for candidate in candidates:
+        assert candidate.variant is not None  # only graphs that are equal and faster come here
+        graph = f"{candidate.variant_name}.onnx"
+        share_weights(work_folder / candidate.folder / candidate.variant.graph, folder / graph, weights)
+        variants.append(replace(candidate.variant, graph=graph))
+    core = Core(
+        name=name,
+        path=captured.path,
+        class_name=class_name(captured.module),
+        structure_sha256=structure_sha256(captured.module),
+        weights_sha256=weights_sha256(captured.module),
+        attributes=_attributes_read(captured),
+        engine=engine,
+        placement="local",
+        threads=threads,
+        weights_file=WEIGHTS_FILE,
+        parameters=weights.add_parameters(captured.module),
+        variants=tuple(variants),
+    )
+    return ChosenCore(core, folder, tuple(variant.graph for variant in variants))
+
+
+def _attributes_read(captured: CapturedModule) -> tuple[AttributeRead, ...]:
+    import torch
+
+    reads = {}
+    with record_attribute_reads(captured.module) as found, torch.no_grad():
+        for signature in captured.signatures.values():
+            call = signature.calls[0].arguments
+            args, kwargs = unflatten(call.spec, call.leaves, [tensor.clone() for tensor in call.tensors])
+            captured.module(*args, **kwargs)
+        reads.update(found)
+    return tuple(AttributeRead(module, name, as_json_value(value)) for (module, name), value in sorted(reads.items()))

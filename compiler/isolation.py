@@ -1,0 +1,103 @@
+"""Run a child process that reports in lines of JSON, and end it when one step takes too long."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cortex_compile import errors
+from cortex_compile.errors import CortexCompileError
+from cortex_compile.python_backend.records import to_json
+
+# A user's model may take its time to load; a step that says nothing for this long is hanging.
+LOAD_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: well, or by a signal, exit code or time-out told in ``reason``."""
+
+    reason: str | None
+
+
+def run_child(module: str, request: Any, request_file: Path, step_timeout_s: float) -> Iterator[dict[str, Any] | Ended]:
+    """Start ``python -m MODULE REQUEST_FILE PIPE``, yield what it tells, and at last how it ended.
+
+    The child's own output goes to our stderr, so that prints of the predictor are seen and never mixed with results.
+
+    Raises:
+        CortexCompileError: one that the child raised, as the class that it was there.
+    """
+    request_file.write_text(json.dumps(to_json(request)))
+    receiving, sending = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-m", module, str(request_file), str(sending)],
+        pass_fds=(sending,),
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        start_new_session=True,
+    )
+    os.close(sending)
+    timed_out = True
+    try:
+        with os.fdopen(receiving, "rb", buffering=0) as pipe:
+            timed_out = yield from _read_lines(pipe, step_timeout_s)
+    finally:
+        _end(child, patience_s=0.0 if timed_out else 10.0)
+    yield Ended(f"it took longer than {step_timeout_s:g} s" if timed_out else _how_it_ended(child))
+
+
+def _read_lines(pipe: Any, step_timeout_s: float) -> Generator[dict[str, Any], None, bool]:
+    """Yield each line; return True when the child said nothing for too long, False when it closed its pipe."""
+    timeout_s = LOAD_TIMEOUT_S
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return True
+            data = pipe.read(1 << 16)
+            if not data:
+                return False
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if "error" in message:
+                    raise _rebuild(message["error"])
+                timeout_s = step_timeout_s if "candidate_step" in message else LOAD_TIMEOUT_S
+                yield message
+            deadline = time.monotonic() + timeout_s
+
+
+def _rebuild(error: dict[str, str]) -> CortexCompileError:
+    kind = getattr(errors, error["type"], CortexCompileError)
+    rebuilt: CortexCompileError = kind(error["message"])
+    return rebuilt
+
+
+def _end(child: subprocess.Popen[bytes], patience_s: float) -> None:
+    """The child has said all it had to say, or was given up: it and whatever it started end now."""
+    try:
+        child.wait(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _how_it_ended(child: subprocess.Popen[bytes]) -> str | None:
+    code = child.returncode
+    if code == 0:
+        return None
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"

@@ -1,0 +1,56 @@
+"""Eager against compiled, in one process, in turn, on the same inputs. Both are called as predict calls them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from cortex_compile.compiler.artifacts import Measurement
+
+WARM_UP_RUNS = 3
+WINDOWS = 5
+WINDOW_S = 0.2
+MINIMUM_RUNS = 3
+
+# A graph must win by more than the noise of the machine.
+MINIMUM_SPEEDUP = 1.05
+
+
+def measure_latency(
+    eager: Callable[[], object], compiled: Callable[[], object], inputs: str, threads: int
+) -> Measurement:
+    """Windows of eager and compiled alternate, so that a machine that slows down slows both."""
+    for _ in range(WARM_UP_RUNS):
+        eager()
+        compiled()
+    eager_ms: list[float] = []
+    compiled_ms: list[float] = []
+    for _ in range(WINDOWS):
+        eager_ms += _window(eager)
+        compiled_ms += _window(compiled)
+    eager_p50, compiled_p50 = statistics.median(eager_ms), statistics.median(compiled_ms)
+    return Measurement(
+        inputs,
+        round(eager_p50, 4),
+        round(_percentile(eager_ms, 0.99), 4),
+        round(compiled_p50, 4),
+        round(_percentile(compiled_ms, 0.99), 4),
+        round(eager_p50 / compiled_p50, 3),
+        len(compiled_ms),
+        threads,
+    )
+
+
+def _window(call: Callable[[], object]) -> list[float]:
+    times_ms: list[float] = []
+    started = time.perf_counter()
+    while len(times_ms) < MINIMUM_RUNS or time.perf_counter() - started < WINDOW_S:
+        before = time.perf_counter()
+        call()
+        times_ms.append((time.perf_counter() - before) * 1e3)
+    return times_ms
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

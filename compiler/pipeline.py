@@ -1,0 +1,128 @@
+"""The stages in order: load, capture, export, verify, measure (in a child process), choose, write, rehearse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from cortex_compile.backends.registry import find_engine
+from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report, Trial
+from cortex_compile.compiler.build_report import build_report
+from cortex_compile.compiler.choose_engines import choose_engines
+from cortex_compile.compiler.isolation import run_child
+from cortex_compile.compiler.publish_build import publish, work_folder
+from cortex_compile.compiler.rehearse import RehearsalRequest
+from cortex_compile.compiler.report import write_report
+from cortex_compile.compiler.run_workbench import run_workbench
+from cortex_compile.compiler.write_build import write_build
+from cortex_compile.errors import CortexCompileError
+from cortex_compile.python_backend.records import from_json
+
+Tell = Callable[[str], None]
+
+REHEARSAL_TIMEOUT_S = 1800.0
+
+
+def compile_predictor(
+    project: Project, output: Path, *, command: str, only: str | None, dry_run: bool, tell: Tell
+) -> Report:
+    """Compile one API into the build folder ``output``, which changes whole or not at all.
+
+    Args:
+        command: what was typed, for the report.
+        only: the path of the one module to try; the others stay eager.
+        dry_run: do everything and write nothing.
+        tell: called with a line for people as each step starts.
+
+    Raises:
+        PredictorError: the predictor does not load, or does not answer a sample.
+        ProjectError: ``output`` cannot be written.
+    """
+    started = time.monotonic()
+    with _work_folder(output, dry_run) as work:
+        trial = _try_everything(project, work, command, only, tell)
+        choices = choose_engines(trial, project)
+        tell("write the build")
+        build = work / "build"
+        rehearsal = None
+        if project.settings.compile:
+            choices, rehearsal = _write_until_equal(project, trial, choices, build, work, tell)
+        else:
+            _write(project, trial, choices, build)
+        report = build_report(project, trial, choices, rehearsal, command, time.monotonic() - started)
+        write_report(report, build)
+        if not dry_run:
+            publish(build, output)
+    return report
+
+
+@contextmanager
+def _work_folder(output: Path, dry_run: bool) -> Iterator[Path]:
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="cortex-compile-") as folder:
+            yield Path(folder)
+    else:
+        with work_folder(output) as folder:
+            yield folder
+
+
+def _try_everything(project: Project, work: Path, command: str, only: str | None, tell: Tell) -> Trial:
+    if not project.settings.compile:
+        return Trial((), (), (), {})
+    threads = max(1, len(os.sched_getaffinity(0)) // project.processes_per_replica)
+    return run_workbench(project, work, threads, command, only, tell)
+
+
+def _write_until_equal(
+    project: Project, trial: Trial, choices: tuple[Choice, ...], build: Path, work: Path, tell: Tell
+) -> tuple[tuple[Choice, ...], Rehearsal]:
+    """Rehearse what was written; if the predictor answers otherwise than eager, write it again without the cores."""
+    _write(project, trial, choices, build)
+    tell("rehearse: answer the samples eager and from the build")
+    rehearsal = _rehearse(project, build, work)
+    problem = _problem(rehearsal)
+    if problem is None:
+        return choices, rehearsal
+    tell(f"{problem}; writing the build without compiled modules")
+    choices = tuple(
+        replace(choice, engine="eager", placement="local", core=None, reason=f"stays eager: {problem}")
+        if choice.core is not None
+        else choice
+        for choice in choices
+    )
+    _write(project, trial, choices, build)
+    return choices, _rehearse(project, build, work)
+
+
+def _problem(rehearsal: Rehearsal) -> str | None:
+    for sample in rehearsal.samples:
+        if not sample.answers_equal:
+            return f"the predictor answered {sample.name} otherwise with the compiled modules than without"
+    for core, state in rehearsal.states.items():
+        if state != "compiled":
+            return f"core {core} did not come up from the build: {state}"
+    return None
+
+
+def _write(project: Project, trial: Trial, choices: tuple[Choice, ...], build: Path) -> None:
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir()
+    cores = [choice.core for choice in choices if choice.core is not None]
+    write_build(
+        project, cores, lambda engine, threads: find_engine(engine).triton_settings(threads), build, trial.versions
+    )
+
+
+def _rehearse(project: Project, build: Path, work: Path) -> Rehearsal:
+    request = RehearsalRequest(project, build)
+    for message in run_child("cortex_compile.compiler.rehearse", request, work / "rehearsal.json", REHEARSAL_TIMEOUT_S):
+        if isinstance(message, dict):
+            return from_json(Rehearsal, message["rehearsal"])
+        raise CortexCompileError(f"{project.name}: the rehearsal of the build did not end well: {message.reason}")
+    raise AssertionError("a child always tells how it ended")

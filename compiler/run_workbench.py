@@ -1,0 +1,99 @@
+"""Have every candidate tried in a child process; one that crashes or hangs is refused, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from cortex_compile.compiler.artifacts import (
+    Attempt,
+    Candidate,
+    ChosenCore,
+    ModuleRecord,
+    Project,
+    Trial,
+)
+from cortex_compile.compiler.isolation import Ended, run_child
+from cortex_compile.compiler.workbench import WorkRequest
+from cortex_compile.errors import PredictorError
+from cortex_compile.python_backend.records import from_json
+
+Tell = Callable[[str], None]
+Stage = Literal["export", "verify", "measure"]
+
+_WORDS = {"export": "export", "verify": "prove equal", "measure": "measure"}
+
+
+def run_workbench(
+    project: Project, work_folder: Path, threads: int, reproduce: str, only: str | None, tell: Tell
+) -> Trial:
+    """
+    Raises:
+        PredictorError: the predictor itself does not load or does not answer a sample.
+    """
+    finished: tuple[Candidate, ...] = ()
+    while True:
+        request = WorkRequest(project, work_folder, threads, reproduce, only, finished)
+        run = _Run(tell)
+        for message in run_child(
+            "cortex_compile.compiler.workbench", request, work_folder / "request.json", project.settings.step_timeout_s
+        ):
+            if isinstance(message, Ended):
+                run.ended = message
+            else:
+                run.hear(message)
+        if run.ended.reason is None:
+            return Trial(tuple(run.modules), tuple(run.candidates), tuple(run.cores), run.versions, tuple(run.notices))
+        if run.under_way is None:
+            raise PredictorError(
+                f"{project.folder / project.predictor}: the process that ran it stopped ({run.ended.reason}) at the step "
+                f"{run.step!r}; what it printed is above"
+            )
+        known = {candidate.key: candidate for candidate in (*finished, *run.candidates)}
+        crashed = run.crashed(project, reproduce)
+        finished = (*known.values(), crashed)
+        tell(f"{run.under_way['path']}: {crashed.attempt.reason}; going on without it")
+
+
+class _Run:
+    """What one run of the workbench has told so far."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self.modules: list[ModuleRecord] = []
+        self.candidates: list[Candidate] = []
+        self.cores: list[ChosenCore] = []
+        self.versions: dict[str, str] = {}
+        self.notices: list[str] = []
+        self.under_way: dict[str, str] | None = None
+        self.step = "start"
+        self.ended = Ended(None)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        ((kind, value),) = message.items()
+        if kind == "step":
+            self.under_way = None
+            self.step = value
+            self._tell(value)
+        elif kind == "candidate_step":
+            self.under_way = value
+            self._tell(f"{value['path']}: {_WORDS[value['stage']]} ({value['key'].rpartition('/')[2]})")
+        elif kind == "module":
+            self.modules.append(from_json(ModuleRecord, value))
+        elif kind == "candidate":
+            self.under_way = None
+            self.candidates.append(from_json(Candidate, value))
+        elif kind == "core":
+            self.cores.append(from_json(ChosenCore, value))
+        elif kind == "versions":
+            self.versions = value
+        elif kind == "notice":
+            self.notices.append(value)
+
+    def crashed(self, project: Project, reproduce: str) -> Candidate:
+        assert self.under_way is not None
+        module, variant, engine = self.under_way["key"].split("/")
+        stage: Stage = self.under_way["stage"]  # type: ignore[assignment]
+        command = f"{reproduce} --only {self.under_way['path']!r} --engine {engine} --dry-run"
+        return Candidate(module, variant, Attempt(engine, stage, self.ended.reason or "", command))

@@ -1,0 +1,222 @@
+"""Prove a graph equal to its module: on the samples, on other sizes, on other values, and row by row.
+
+Every comparison is against the module itself, run eager on the same inputs. The first one that fails refuses the
+graph; what eager itself cannot do (a longer text than there are positions) bounds the sizes that count as proven.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cortex_compile.compiler.artifacts import Difference, Verdict
+from cortex_compile.compiler.compare_tensors import worst_difference
+from cortex_compile.compiler.tensor_sizes import Axis, Values, batch_axes, resize
+from cortex_compile.python_backend.manifest import Dimension
+
+if TYPE_CHECKING:
+    import torch
+
+Run = Callable[[Sequence["torch.Tensor"]], Sequence["torch.Tensor"]]
+"""Tensors in the order of the signature, to the tensors of the result."""
+
+LARGEST_BATCH = 64
+LARGEST_SIZE = 4096
+# Growing a size stops here; what is proven up to there is what counts.
+SLOWEST_EAGER_S = 10.0
+TIME_BUDGET_S = 120.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The verdict, and the sizes it holds for."""
+
+    verdict: Verdict
+    dimensions: tuple[Dimension, ...]
+
+
+class _Unequal(Exception):
+    pass
+
+
+@dataclass
+class _Bench:
+    eager: Run
+    compiled: Run
+    output_names: Sequence[str]
+    compared: int = 0
+    worst: Difference | None = None
+    sizes: dict[str, set[int]] = field(default_factory=dict)
+
+    def compare(self, inputs: Sequence[torch.Tensor], what: str) -> bool:
+        """True if equal, False if eager itself cannot do it.
+
+        Raises:
+            _Unequal: the graph fails or answers otherwise.
+        """
+        try:
+            expected = self.eager(inputs)
+        except Exception:
+            return False
+        self.compare_with(expected, inputs, what)
+        return True
+
+    def compare_with(
+        self, expected: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], what: str
+    ) -> Sequence[torch.Tensor]:
+        try:
+            found = self.compiled(inputs)
+        except Exception as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise _Unequal(f"on {what} the graph fails where eager answers: {text[:300]}") from error
+        difference = worst_difference(expected, found, self.output_names)
+        self.compared += 1
+        if isinstance(difference, str):
+            raise _Unequal(f"on {what}: {difference}")
+        if self.worst is None or difference.excess >= self.worst.excess:
+            self.worst = difference
+        if difference.excess > 1:
+            raise _Unequal(
+                f"on {what}: {difference.where}{list(difference.index)} is {difference.found:.7g}, eager says "
+                f"{difference.expected:.7g}, {difference.excess:.3g} times the tolerance"
+            )
+        return found
+
+
+def verify_numerics(
+    eager: Run,
+    compiled: Run,
+    calls: Sequence[Sequence[torch.Tensor]],
+    dimensions: dict[str, frozenset[Axis]],
+    output_names: Sequence[str],
+) -> Proof:
+    """
+    Args:
+        calls: the tensors of the recorded calls, each of another shape.
+        dimensions: for each size that the graph lets vary, the axes of the inputs that have it.
+    """
+    bench = _Bench(eager, compiled, output_names)
+    batch = _batch_dimension(calls[0], dimensions)
+    deadline = time.monotonic() + TIME_BUDGET_S
+    try:
+        for number, call in enumerate(calls):
+            if not bench.compare(call, f"recorded call {number}"):
+                raise _Unequal(f"eager itself fails when recorded call {number} is repeated")
+        _compare_values(bench, calls[0])
+        proven = tuple(
+            _prove_dimension(bench, name, axes, calls, LARGEST_BATCH if name == batch else LARGEST_SIZE, deadline)
+            for name, axes in dimensions.items()
+        )
+        _compare_together(bench, calls[0], dimensions, proven)
+        independent = batch is not None and _rows_are_independent(bench, calls[0], dimensions[batch])
+    except _Unequal as error:
+        return Proof(_verdict(bench, str(error), None), ())
+    return Proof(_verdict(bench, "", batch if independent else None), proven)
+
+
+def _verdict(bench: _Bench, reason: str, batch: str | None) -> Verdict:
+    sizes = {name: tuple(sorted(tried)) for name, tried in bench.sizes.items()}
+    return Verdict(not reason, reason, bench.compared, bench.worst, sizes, batch)
+
+
+def _batch_dimension(call: Sequence[torch.Tensor], dimensions: dict[str, frozenset[Axis]]) -> str | None:
+    for name, axes in dimensions.items():
+        if axes == batch_axes(call):
+            return name
+    return None
+
+
+def _compare_values(bench: _Bench, call: Sequence[torch.Tensor]) -> None:
+    kinds: tuple[Values, ...] = ("random", "wide")
+    for values in kinds:
+        for seed in (1, 2):
+            bench.compare(resize(call, {}, values, seed), f"{values} values")
+
+
+def _prove_dimension(
+    bench: _Bench,
+    name: str,
+    axes: frozenset[Axis],
+    calls: Sequence[Sequence[torch.Tensor]],
+    limit: int,
+    deadline: float,
+) -> Dimension:
+    """Try small sizes, the samples' own, then ever larger ones; the range in which all were equal is proven."""
+    some = next(iter(axes))
+    seen = {call[some[0]].shape[some[1]] for call in calls}
+    tried = set(seen)
+
+    def fits(size: int, values: Values) -> bool:
+        inputs = resize(calls[0], dict.fromkeys(axes, size), values, seed=size)
+        return bench.compare(inputs, f"size {size} of {name}")
+
+    smallest = min(seen)
+    for size in range(smallest - 1, 0, -1) if smallest <= 4 else (smallest - 1, 3, 2, 1):
+        if not fits(size, "random"):
+            break
+        tried.add(size)
+    for size in _growing(max(seen), limit):
+        started = time.monotonic()
+        if not fits(size, "random"):
+            _bisect(max(tried), size, lambda middle: fits(middle, "random"), tried)
+            break
+        tried.add(size)
+        if time.monotonic() - started > SLOWEST_EAGER_S or time.monotonic() > deadline:
+            break
+    bench.sizes[name] = tried
+    return Dimension(name, min(tried), max(tried))
+
+
+def _growing(start: int, limit: int) -> Iterator[int]:
+    size = start + 1
+    while size < limit:
+        yield size
+        size = size * 2 + 1
+    if start < limit:
+        yield limit
+
+
+def _bisect(good: int, bad: int, fits: Callable[[int], bool], tried: set[int]) -> None:
+    """Find the largest size that eager can do: the limit that the model itself states."""
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if fits(middle):
+            good = middle
+            tried.add(middle)
+        else:
+            bad = middle
+
+
+def _compare_together(
+    bench: _Bench,
+    call: Sequence[torch.Tensor],
+    dimensions: dict[str, frozenset[Axis]],
+    proven: Sequence[Dimension],
+) -> None:
+    """Sizes that hold one by one need not hold together."""
+    for smaller in (True, False):
+        sizes: dict[Axis, int] = {}
+        for dimension in proven:
+            size = dimension.minimum if smaller else min(dimension.maximum, 17)
+            sizes.update(dict.fromkeys(dimensions[dimension.name], size))
+        bench.compare(resize(call, sizes, "random", seed=3), "all sizes together")
+
+
+def _rows_are_independent(bench: _Bench, call: Sequence[torch.Tensor], axes: frozenset[Axis]) -> bool:
+    """True if rows computed together equal rows computed alone, which is what lets Triton batch requests."""
+    rows = 5
+    together = resize(call, dict.fromkeys(axes, rows), "random", seed=4)
+    try:
+        found = bench.compiled(together)
+    except Exception:
+        return False
+    if any(tensor.dim() == 0 or tensor.shape[0] != rows for tensor in found):
+        return False
+    for row in range(rows):
+        alone = bench.compiled([tensor[row : row + 1] for tensor in together])
+        difference = worst_difference([tensor[row : row + 1] for tensor in found], alone, bench.output_names)
+        if isinstance(difference, str) or difference.excess > 1:
+            return False
+    return True
