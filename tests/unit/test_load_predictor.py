@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import textwrap
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def write_class(folder: Path, *methods: str) -> Path:
     return path
 
 
-def test_predictor_lives_in_its_own_project(predictors: Path) -> None:
+def test_predictor_lives_in_its_own_project(predictors: Path, tmp_path: Path) -> None:
+    for name in ("compiler.py", "backends.py"):
+        (tmp_path / name).write_text('WHOSE = "somebody else"\n')
+    sys.path.insert(0, str(tmp_path))
     project = predictors / "own_modules"
     config = {"model": {"name": "iris"}}
     enter_project(project, "extra", {"TINY_WORD": "hello"})

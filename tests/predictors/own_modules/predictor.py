@@ -1,10 +1,11 @@
 import json
 import os
 
-import compiler
 import from_python_path
-from backends import WHOSE
 from cortex_internal.lib.log import logger
+
+import compiler
+from backends import WHOSE
 
 with open("labels.json") as file:
     LABELS = json.load(file)
