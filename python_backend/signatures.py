@@ -52,7 +52,7 @@ def check_methods(cls: type, file: Path) -> dict[str, tuple[str, ...]]:
 def line_of(item: Any) -> int:
     """The first line of a class or function, decorators included; 1 where Python does not know."""
     try:
-        return inspect.getsourcelines(inspect.unwrap(item))[1] or 1
+        return inspect.getsourcelines(item)[1] or 1
     except (OSError, TypeError):
         return 1
 

@@ -10,7 +10,6 @@ from .errors import PredictorError
 
 __all__ = ["describe_error", "find_user_line"]
 
-_OUR_FOLDER = Path(__file__).resolve().parent
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -52,7 +51,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _is_user_file(path: Path, root: Path) -> bool:
     resolved = path.resolve()
-    if not resolved.is_relative_to(root) or resolved.is_relative_to(_OUR_FOLDER):
+    if not resolved.is_relative_to(root):
         return False
     return _INSTALLED.isdisjoint(resolved.relative_to(root).parts)
 
