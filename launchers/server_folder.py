@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -49,9 +50,7 @@ def find_installed_server() -> InstalledServer:
     """
     root = server_folder()
     if not root.is_dir():
-        raise LaunchError(
-            f"The embedded server is not installed in {str(root)!r}. Run `cortex-compile install-server`."
-        )
+        raise LaunchError(f"No embedded server is installed in {str(root)!r}. Run `cortex-compile install-server`.")
     return InstalledServer(
         binary=root / "bin" / "tritonserver",
         libraries=root / "libs",
@@ -98,17 +97,20 @@ def find_libpython() -> Path:
 
 
 def assemble_run_folder(server: InstalledServer, root: Path) -> RunFolder:
-    """Fill ``root`` with links to what this run of the server needs."""
+    """Fill ``root`` with what this run of the server needs.
+
+    Backends are copied (3 MB): tritonserver refuses a backend whose library is a link out of the backend's folder.
+    """
     backends, libraries = root / "backends", root / "libs"
     python = backends / "python"
     for folder in (python, libraries):
         folder.mkdir(parents=True)
     for path in (*server.python_backend.iterdir(), server.stub):
-        (python / path.name).symlink_to(path)
+        shutil.copy(path, python)
     for engine, model in python_based_backends().items():
         (backends / engine).mkdir()
-        (backends / engine / "model.py").symlink_to(model)
-        (backends / engine / "tensors.py").symlink_to(_package_folder("python_backend") / "tensors.py")
+        shutil.copy(model, backends / engine)
+        shutil.copy(_package_folder("python_backend") / "tensors.py", backends / engine)
     (libraries / server.libpython.name).symlink_to(server.libpython)
     # The wheel carries a libpython of its own for its newest stub, under another name; this Python's must be taken.
     for bundled in server.libraries.glob(f"libpython3-*.{sys.version_info.minor}.so.1.0"):

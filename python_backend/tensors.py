@@ -7,6 +7,7 @@ give garbage or end the process. DLPack knows nothing of numpy's layout and is r
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,16 @@ def tensor_of(name: str, array: np.ndarray[Any, Any]) -> Any:
 
     if not (array.flags.c_contiguous and array.flags.writeable):
         array = np.array(array, order="C")
+    if array.size == 0:
+        array = _with_strides_of_products(array)
     capsule = array.__dlpack__()
     # The stub renames the capsule and frees its content itself; numpy's destructor, which then finds a foreign name,
     # ends the process on 1.26 and prints an exception for each tensor on 2.x.
     _clear_destructor(capsule, None)
     return pb_utils.Tensor.from_dlpack(name, capsule)
+
+
+def _with_strides_of_products(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The stub takes an array for contiguous if its strides are products of sizes; numpy's are not where one is 0."""
+    strides = [array.itemsize * math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
+    return np.lib.stride_tricks.as_strided(array, strides=strides)

@@ -110,7 +110,7 @@ def test_an_edited_build_is_refused_by_file(tmp_path: Path) -> None:
 def test_a_server_that_is_not_installed_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORTEX_COMPILE_CACHE", str(tmp_path / "nothing"))
     server = EmbeddedServer([echo_build(tmp_path / "echo")], http_port=0, grpc_port=0, metrics_port=0)
-    with pytest.raises(LaunchError, match=r"not installed in .*Run `cortex-compile install-server`"):
+    with pytest.raises(LaunchError, match=r"No embedded server is installed in .*Run `cortex-compile install-server`"):
         server.start()
 
 

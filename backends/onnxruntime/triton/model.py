@@ -92,9 +92,13 @@ class TritonPythonModel:
         return self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)))
 
     def _respond(self, request: Any, results: list[np.ndarray]) -> Any:
-        wanted = request.requested_output_names()
-        pairs = zip(self._outputs, results, strict=True)
-        return pb_utils.InferenceResponse([_tensors.tensor_of(name, array) for name, array in pairs if name in wanted])
+        # Never raised: Triton would answer the whole batch with the traceback.
+        try:
+            wanted = request.requested_output_names()
+            pairs = [pair for pair in zip(self._outputs, results, strict=True) if pair[0] in wanted]
+            return pb_utils.InferenceResponse([_tensors.tensor_of(name, array) for name, array in pairs])
+        except Exception as error:
+            return _refusal(error)
 
 
 class _Group:
