@@ -1,0 +1,213 @@
+"""Write the build folder: the model repository that Triton serves, and the manifest that says what is in it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from cortex_compile.backends.protocol import TritonSettings
+from cortex_compile.compiler.artifacts import ChosenCore, Project
+from cortex_compile.compiler.config_pbtxt import core_config, predictor_config
+from cortex_compile.compiler.project_files import project_files
+from cortex_compile.compiler.read_requirements import installed_requirement
+from cortex_compile.errors import EngineError, ProjectError
+from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Core, Manifest, Variant, sha256_of, write_manifest
+
+__all__ = ["write_build"]
+
+SettingsOf = Callable[[str, int], TritonSettings | None]
+
+_RUNTIME = ("numpy", "starlette", "python-multipart")
+_OF_ENGINE = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "openvino": ("openvino",), "tensorrt": ("tensorrt",)}
+
+
+def write_build(
+    project: Project,
+    cores: Sequence[ChosenCore],
+    settings_of: SettingsOf,
+    folder: Path,
+    compiled_with: Mapping[str, str],
+) -> Manifest:
+    """Write a whole build into ``folder``, which is there and empty, and return its manifest.
+
+    ``settings_of(engine, threads)`` says how Triton runs a remote core. Big files are linked, not copied, from the
+    cores' folders, so those must not be written to afterwards.
+
+    Raises:
+        ProjectError: a file of the project cannot be read, or the disk is full; the file is named.
+        EngineError: a core is placed remote whose engine Triton cannot run.
+    """
+    repository = folder / "model_repository"
+    version_folder = repository / project.name / "1"
+    version_folder.mkdir(parents=True)
+    try:
+        _copy_runtime(version_folder)
+        _copy_project(project, version_folder / "project")
+        written = tuple(_write_core(core, project, settings_of, repository) for core in cores)
+        manifest = _manifest_of(project, written, compiled_with)
+        (repository / project.name / "config.pbtxt").write_text(predictor_config(manifest))
+        manifest = replace(manifest, files=_sha256_of_files(repository))
+        write_manifest(manifest, version_folder / "manifest.json")
+        shutil.copyfile(version_folder / "manifest.json", folder / "manifest.json")
+    except OSError as error:
+        raise ProjectError(f"{error.filename or folder}: cannot be put into the build ({error.strerror}).") from error
+    return manifest
+
+
+def _copy_runtime(version_folder: Path) -> None:
+    template = importlib.resources.files("cortex_compile.model_repo_template") / "model.py"
+    (version_folder / "model.py").write_bytes(template.read_bytes())
+    runtime = version_folder / "_runtime"
+    runtime.mkdir()
+    for file in importlib.resources.files("cortex_compile.python_backend").iterdir():
+        if file.name.endswith(".py"):
+            (runtime / file.name).write_bytes(file.read_bytes())
+
+
+def _copy_project(project: Project, target: Path) -> None:
+    for name in project_files(project.folder):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(project.folder / name, target / name)
+
+
+def _write_core(chosen: ChosenCore, project: Project, settings_of: SettingsOf, repository: Path) -> Core:
+    core = chosen.core
+    _check_is_file_name(core.name)
+    local = f"cores/{core.name}"
+    own_folder = repository / project.name / "1" / local
+    own_folder.mkdir(parents=True)
+    variants = []
+    for index, variant in enumerate(core.variants):
+        files = (variant.graph, *_external_data_of(chosen.folder / variant.graph))
+        if core.placement == "remote":
+            model = f"{project.name}--{core.name}" + (f"--{variant.name}" if index else "")
+            settings = settings_of(core.engine, core.threads)
+            if settings is None:
+                raise EngineError(f"{core.name}: Triton has no backend for {core.engine!r}. Place the core local.")
+            _write_remote_model(repository / model, variant, files, chosen.folder, settings, project)
+            variants.append(replace(variant, graph=model))
+        else:
+            for name in files:
+                _link(chosen.folder / name, own_folder / name)
+            variants.append(replace(variant, graph=f"{local}/{variant.graph}"))
+    if core.weights_file is not None:
+        _link(chosen.folder / core.weights_file, own_folder / core.weights_file)
+    weights_file = None if core.weights_file is None else f"{local}/{core.weights_file}"
+    return replace(core, variants=tuple(variants), weights_file=weights_file)
+
+
+def _write_remote_model(
+    model: Path, variant: Variant, files: Sequence[str], source: Path, settings: TritonSettings, project: Project
+) -> None:
+    _check_is_file_name(model.name)
+    version_folder = model / "1"
+    version_folder.mkdir(parents=True)
+    _link(source / files[0], version_folder / settings.model_filename)
+    for name in files[1:]:
+        # A graph names its external data by file name, so that name stays.
+        _link(source / name, version_folder / name)
+    in_flight = project.max_replica_concurrency
+    for_cpu = core_config(model.name, variant, settings, in_flight=in_flight)
+    (model / "config.pbtxt").write_text(for_cpu)
+    (model / "configs").mkdir()
+    (model / "configs" / "cpu.pbtxt").write_text(for_cpu)
+    for_gpu = core_config(model.name, variant, settings, in_flight=in_flight, kind="KIND_GPU")
+    (model / "configs" / "gpu.pbtxt").write_text(for_gpu)
+
+
+def _external_data_of(graph: Path) -> tuple[str, ...]:
+    """The files beside an ONNX graph that hold its weights."""
+    if graph.suffix != ".onnx":
+        return ()
+    import onnx
+
+    tensors = _tensors_of(onnx.load(graph, load_external_data=False).graph)
+    names = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
+    for name in names:
+        _check_is_file_name(name)
+    return tuple(names)
+
+
+def _tensors_of(graph: Any) -> Iterator[Any]:
+    """The constants of a graph and of the graphs inside it (the branches of an If)."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield attribute.t
+        yield from attribute.tensors
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors_of(inner)
+
+
+def _check_is_file_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(f"{name!r} is not the name of a file in a build")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes on disk; a copy where the file system has no such thing."""
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _sha256_of_files(repository: Path) -> dict[str, str]:
+    paths = sorted(path for path in repository.rglob("*") if path.is_file())
+    return {path.relative_to(repository).as_posix(): sha256_of(path) for path in paths}
+
+
+def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mapping[str, str]) -> Manifest:
+    return Manifest(
+        version=MANIFEST_VERSION,
+        name=project.name,
+        endpoint=project.endpoint,
+        predictor=project.predictor,
+        config=project.config,
+        env=project.env,
+        python_path=project.python_path,
+        log_level=project.log_level,
+        processes_per_replica=project.processes_per_replica,
+        threads_per_process=project.threads_per_process,
+        max_replica_concurrency=project.max_replica_concurrency,
+        requirements=_requirements_of(project, cores),
+        cores=cores,
+        compiled_with=dict(compiled_with),
+    )
+
+
+def _requirements_of(project: Project, cores: Sequence[Core]) -> tuple[str, ...]:
+    """The user's lines, but for what the runtime needs: of that, exactly what is installed here."""
+    wanted = list(_RUNTIME)
+    if cores:
+        wanted.append("torch")
+        wanted += [name for engine in sorted({core.engine for core in cores}) for name in _OF_ENGINE.get(engine, ())]
+    versions = {distribution: _installed_version(distribution) for distribution in wanted}
+    own = {canonicalize_name(name): installed_requirement(name, found) for name, found in versions.items() if found}
+    users = [line for line in project.requirements if _distribution_of(line) not in own]
+    return (*users, *own.values())
+
+
+def _installed_version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _distribution_of(line: str) -> str | None:
+    try:
+        return canonicalize_name(Requirement(line).name)
+    except InvalidRequirement:
+        return None
