@@ -11,6 +11,7 @@ nothing of it stands on a command line. Answers with the server's process id on 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -52,7 +53,8 @@ def main() -> int:
     # Python processes whose server died become children of this one, which can then see them end.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     server = _Server(_start(order, libc))
-    print(server.pid, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # a launcher that was interrupted does not listen, and ends us next
+        os.write(1, f"{server.pid}\n".encode())
     told = False
     while server.status is None and not told and not _is_orphan(order):
         told = server.wait_for_signal()

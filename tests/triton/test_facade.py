@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class Facade:
     port: int
 
 
+RunFacade = Callable[..., Facade]
+
+
 @pytest.fixture(scope="module")
 def triton(installed_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("builds")
@@ -49,11 +53,11 @@ def triton(installed_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def run(triton: RunningServer) -> Iterator[Callable[..., Facade]]:
-    """``run(NAME, …)`` starts a facade for these APIs."""
+def run_facade() -> Iterator[RunFacade]:
+    """``run_facade(TRITON, NAME, …)`` starts a facade for these APIs of a running Triton."""
     facades: list[Facade] = []
 
-    def start(*names: str) -> Facade:
+    def start(triton: RunningServer, *names: str) -> Facade:
         apis = [{"name": name, "endpoint": f"/{name}", "max_concurrency": MAX_CONCURRENCY} for name in names]
         settings = {"max_body_bytes": MAX_BODY_BYTES, "request_timeout_s": REQUEST_TIMEOUT_S}
         script = str(Path(__file__).with_name("run_facade.py"))
@@ -71,9 +75,15 @@ def run(triton: RunningServer) -> Iterator[Callable[..., Facade]]:
         facade.process.communicate()
 
 
+@pytest.fixture
+def run(run_facade: RunFacade, triton: RunningServer) -> Callable[..., Facade]:
+    """``run(NAME, …)`` starts one for APIs of the Triton that the tests share."""
+    return partial(run_facade, triton)
+
+
 @pytest.fixture(scope="module")
-def facade(run: Callable[..., Facade]) -> Facade:
-    return run("told")
+def facade(run_facade: RunFacade, triton: RunningServer) -> Facade:
+    return run_facade(triton, "told")
 
 
 def _metric(facade: Facade, name: str, **labels: str) -> float:
@@ -91,7 +101,7 @@ def test_one_api_answers_on_both_paths(facade: Facade) -> None:
         assert answer.headers["content-type"] == "application/json"
 
 
-def test_several_apis_answer_each_on_its_own_path(run: Callable[..., Facade]) -> None:
+def test_several_apis_answer_each_on_its_own_path(run: RunFacade) -> None:
     facade = run("told", "other")
     for name in ("told", "other"):
         assert facade.http.post(f"/{name}?echo=", content=name).text == name
@@ -270,7 +280,7 @@ def test_a_client_that_leaves_cancels_its_call(facade: Facade) -> None:
     assert _metric(facade, "cortex_compile_requests_total", api="told", status_class="disconnected") == gone + 1
 
 
-def test_metrics_count_by_api_and_status_class(run: Callable[..., Facade]) -> None:
+def test_metrics_count_by_api_and_status_class(run: RunFacade) -> None:
     facade = run("told", "other")
     facade.http.post("/told?status=404")
     facade.http.post("/other")
@@ -303,7 +313,7 @@ def test_the_openapi_document(facade: Facade) -> None:
     assert "application/json" in document["paths"]["/told"]["post"]["requestBody"]["content"]
 
 
-def test_sigterm_answers_what_is_under_way(run: Callable[..., Facade]) -> None:
+def test_sigterm_answers_what_is_under_way(run: RunFacade) -> None:
     facade = run("told")
     answers: list[httpx.Response] = []
     client = threading.Thread(target=lambda: answers.append(facade.http.post("/?sleep=1.5")))
@@ -321,6 +331,31 @@ def _metric_of_idle(client: httpx.Client) -> float:
     text = client.get("/metrics").text
     line = next(line for line in text.splitlines() if line.startswith("cortex_compile_requests_in_flight{"))
     return float(line.split()[-1])
+
+
+def test_a_process_of_the_predictor_that_dies(
+    start_server: Callable[..., RunningServer], run_facade: RunFacade, tmp_path: Path
+) -> None:
+    triton = start_server(told_build(tmp_path / "told", "told"))
+    facade = run_facade(triton, "told")
+    for query in ("die=", ""):
+        answer = facade.http.post(f"/?{query}")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json() == {"error": "the model is not ready; try again"}
+
+
+def test_triton_that_ends(start_server: Callable[..., RunningServer], run_facade: RunFacade, tmp_path: Path) -> None:
+    triton = start_server(told_build(tmp_path / "told", "told"))
+    facade = run_facade(triton, "told")
+    assert facade.http.get("/readyz").status_code == 200
+    triton.server.stop()
+    answer = facade.http.post("/")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    ready = facade.http.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"ready": False, "triton": False, "models": {"told": False}})
+    assert facade.http.get("/healthz").status_code == 200
 
 
 def test_a_model_that_is_not_loaded_is_named(triton: RunningServer) -> None:

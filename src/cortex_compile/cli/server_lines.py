@@ -26,8 +26,10 @@ class ServerLines:
     def is_wanted(self, line: str) -> bool:
         if any(words in line for words in _NO_GPU):
             return False
-        if self._in_table and (not line or line[0] in "+|"):
-            return False
+        if self._in_table:
+            self._in_table = line.startswith(("+", "|"))
+            if self._in_table or not line:  # an empty line ends it
+                return False
         found = _OF_TRITON.match(line)
         # The line before a table has no message of its own.
         self._in_table = found is not None and not found["message"].strip()

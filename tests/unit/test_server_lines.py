@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from cortex_compile.cli.server_lines import ServerLines
+
+LOG = """\
+2026-11-22T10:59:44Z W 9493 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory"
+2026-11-22T10:59:44Z E 9493 server.cc:241] "CudaDriverHelper has not been initialized."
+loading the model: 50 %
+2026-11-22T10:59:44Z I 9493 server.cc:604] 
++------------------+------+
+| Repository Agent | Path |
++------------------+------+
+
+| a line that the predictor printed |
+
+2026-11-22T10:59:44Z I 9493 model.py:57] "api_0_0: core model is compiled"
+Error: Failed to initialize NVML
+2026-11-22T10:59:44Z E 9493 python_be.cc:1] "Stub process 'api_0_0' is not healthy."
+"""
+
+
+def test_the_predictor_is_heard_and_triton_only_when_it_fails() -> None:
+    lines = ServerLines()
+    heard = [line for line in LOG.splitlines() if lines.is_wanted(line)]
+    assert heard == [
+        "loading the model: 50 %",
+        "| a line that the predictor printed |",
+        "",
+        '2026-11-22T10:59:44Z I 9493 model.py:57] "api_0_0: core model is compiled"',
+        "2026-11-22T10:59:44Z E 9493 python_be.cc:1] \"Stub process 'api_0_0' is not healthy.\"",
+    ]
