@@ -46,8 +46,8 @@ class Refused:
 class ExportRequest:
     """A module's call, ready for an exporter.
 
-    ``module`` takes only tensors, in the order of ``input_names``, and returns a tuple of tensors; it is in the user's
-    training mode. ``examples`` have sizes of at least 2 in each dimension that may vary, so that no exporter mistakes
+    ``module.forward(*tensors)`` takes tensors in the order of ``input_names`` and returns a tuple of them; it is in the
+    user's training mode. ``examples`` have sizes of at least 2 in each dimension that may vary, so that no exporter mistakes
     it for a constant. ``dynamic_axes`` are the (input, axis) pairs that may vary; all others stay fixed.
     """
 

@@ -47,8 +47,8 @@ def run_workbench(
             return Trial(tuple(run.modules), tuple(run.candidates), tuple(run.cores), run.versions, tuple(run.notices))
         if run.under_way is None:
             raise PredictorError(
-                f"{project.folder / project.predictor}: the process that ran it stopped ({run.ended.reason}) at the step "
-                f"{run.step!r}; what it printed is above"
+                f"{project.folder / project.predictor}: the process that ran it stopped at the step {run.step!r} "
+                f"({run.ended.reason}); what it printed is above"
             )
         known = {candidate.key: candidate for candidate in (*finished, *run.candidates)}
         crashed = run.crashed(project, reproduce)

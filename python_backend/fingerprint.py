@@ -52,8 +52,8 @@ def bytes_of(tensor: Any) -> memoryview:
     import torch
 
     plain = tensor.detach().cpu().contiguous()
-    array = plain.view(-1).view(torch.uint8) if plain.numel() else torch.empty(0, dtype=torch.uint8)
-    return memoryview(array.numpy())
+    values: Any = plain.view(-1).view(torch.uint8) if plain.numel() else torch.empty(0, dtype=torch.uint8)
+    return memoryview(values.numpy())
 
 
 def _tensors(module: Any) -> Iterator[tuple[str, Any]]:
@@ -84,7 +84,7 @@ def record_attribute_reads(module: Any) -> Iterator[dict[tuple[str, str], Any]]:
 
     if had_own:
         raise RuntimeError("torch.nn.Module has a __getattribute__ of its own; another tool has patched it")
-    torch.nn.Module.__getattribute__ = recording  # type: ignore[assignment, method-assign]
+    torch.nn.Module.__getattribute__ = recording  # type: ignore[method-assign]
     try:
         yield reads
     finally:
@@ -109,7 +109,7 @@ def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[tup
         KeyError: the module has no such submodule.
     """
     parts = dict(module.named_modules())
-    return [(vars(parts[read.module]), read.name, read.value) for read in reads]
+    return [(parts[read.module].__dict__, read.name, read.value) for read in reads]
 
 
 def changed_attribute(located: list[tuple[dict[str, Any], str, Any]]) -> str | None:

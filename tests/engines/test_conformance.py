@@ -1,0 +1,98 @@
+"""What every engine owes: shown to be available, exports or refuses, computes what the module does, fresh results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cortex_compile.backends.protocol import Available, Engine, ExportedGraph, ExportRequest, Refused
+from cortex_compile.backends.registry import ENGINES, find_engine
+from cortex_compile.errors import EngineError, UsageError
+
+GRAPH_ENGINES = [engine for engine in ENGINES if engine.name != "eager"]
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 3))
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = self.net(tensors[0])
+        return y, y.argmax(-1)
+
+
+class Branches(nn.Module):
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        (x,) = tensors
+        return (x * 2 if x.sum() > 0 else x - 1,)
+
+
+def request(module: nn.Module) -> ExportRequest:
+    names = ("y", "label") if isinstance(module, Model) else ("y",)
+    return ExportRequest(module.eval(), (torch.randn(2, 8),), ("x",), names, frozenset({(0, 0)}))
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_is_an_engine_and_available(engine: Engine) -> None:
+    assert isinstance(engine, Engine)
+    assert engine.name.isidentifier()
+    assert isinstance(engine.availability(), Available)
+
+
+@pytest.mark.parametrize("engine", GRAPH_ENGINES, ids=lambda engine: engine.name)
+def test_a_graph_computes_what_the_module_does_at_every_size(engine: Engine, tmp_path: Path) -> None:
+    module = Model()
+    exported = engine.export(request(module), tmp_path)
+    assert isinstance(exported, ExportedGraph)
+    assert all(file.is_file() for file in exported.files)
+    assert isinstance(exported.input_shapes[0][0], str)
+    assert exported.input_shapes[0][1] == 8
+    assert exported.output_shapes == ((exported.input_shapes[0][0], 3), (exported.input_shapes[0][0],))
+    session = engine.open_session(exported.graph, 1)
+    for rows in (1, 2, 7):
+        x = torch.randn(rows, 8)
+        found, label = session.run([x.numpy()])
+        expected, expected_label = module(x)
+        np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(label, expected_label.numpy())
+
+
+@pytest.mark.parametrize("engine", GRAPH_ENGINES, ids=lambda engine: engine.name)
+def test_results_are_fresh_and_writable(engine: Engine, tmp_path: Path) -> None:
+    exported = engine.export(request(Model()), tmp_path)
+    assert isinstance(exported, ExportedGraph)
+    session = engine.open_session(exported.graph, 1)
+    x = np.ones((1, 8), np.float32)
+    first, _ = session.run([x])
+    kept = first.copy()
+    first[:] = -1
+    second, _ = session.run([x])
+    np.testing.assert_array_equal(second, kept)
+    assert (first == -1).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_a_branch_on_values_is_refused_and_never_baked_in(engine: Engine, tmp_path: Path) -> None:
+    refused = engine.export(request(Branches()), tmp_path)
+    assert isinstance(refused, Refused)
+    assert refused.stage == "export"
+    assert refused.reason
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_a_file_that_is_no_graph_is_an_engine_error(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(b"not a graph")
+    with pytest.raises(EngineError, match=r"broken\.onnx"):
+        engine.open_session(file, 1)
+
+
+def test_a_misspelt_engine_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="did you mean 'onnxruntime'"):
+        find_engine("onnxrutime")
