@@ -1,8 +1,8 @@
 """Build the two models of this example into models/: `python build_models.py`. Needs no network, takes seconds.
 
-They stand for the models that a real project downloads. The sentiment model is small and learns from corpus.txt; the
-summarizer has the shape of a BART (6 + 6 layers) and seeded weights of which only the last layer was fitted: it does the
-work of a summarizer, but what it says is a jumble of the corpus.
+They stand for the models that a real project downloads. The sentiment model is small and learns from corpus.txt. The
+summarizer has the shape of a BART (6 + 6 layers) and seeded weights, of which only the last layer is fitted: it does
+the work of a summarizer, but what it says is a jumble of the corpus.
 """
 
 import os
