@@ -93,7 +93,7 @@ def _lines_of(path: Path, parents: tuple[Path, ...]) -> Iterator[_Line]:
             yield from _lines_of(path.parent / include[1], (*parents, path))
         elif line and not line.startswith("-"):
             # What follows the requirement are pip's own options, such as --hash.
-            yield _Line(re.split(r"\s--?[a-z]", line)[0].strip(), f"{path}:{start}")
+            yield _Line(" ".join(re.split(r"\s--?[a-z]", line)[0].split()), f"{path}:{start}")
 
 
 def _parse(line: _Line) -> Requirement | None:
