@@ -54,6 +54,7 @@ def read_complaint(log: str) -> str:
 
 
 def _message(line: str) -> str:
+    """What a line of the log says, without the time and the place in tritonserver's source."""
     start = line.find('"')
     if start >= 0 and line.endswith('"'):
         try:
