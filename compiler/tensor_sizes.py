@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Axis = tuple[int, int]
 """(index of the tensor, axis)."""
 
-Values = Literal["sample", "random", "wide"]
+Values = Literal["sample", "random", "wide", "positive", "negative"]
 
 
 def varying_axes(calls: Sequence[Sequence[torch.Tensor]]) -> frozenset[Axis]:
@@ -52,8 +52,8 @@ def resize(
     """The tensors with other sizes along some axes.
 
     ``sample`` repeats or cuts what the sample holds. ``random`` shuffles it with new values in the range that the
-    sample covers, so indices stay valid and masks stay masks. ``wide`` does the same and, for floats, spreads them
-    over both signs and ten times the range.
+    sample covers, so indices stay valid and masks stay masks. The others do the same and spread floats over ten times
+    the range: of both signs (``wide``) or of one.
     """
     import torch
 
@@ -82,8 +82,10 @@ def _other_values(
     elif resized.is_floating_point():
         scale = sample.double().std().item() if sample.numel() > 1 else abs(sample.double().mean().item())
         noise = torch.randn(resized.shape, generator=generator, dtype=torch.float64) * (scale or 1.0)
-        random = noise * 10 if values == "wide" else resized.double() + noise
-        return random.to(resized.dtype)
+        if values == "random":
+            return (resized.double() + noise).to(resized.dtype)
+        sign = {"wide": noise.sign(), "positive": 1, "negative": -1}[values]
+        return (noise.abs() * 10 * sign).to(resized.dtype)
     else:
         lowest, highest = int(sample.min()), int(sample.max())
         if (lowest, highest) == (1, 1):  # a mask of ones; a mask that hides something is as valid

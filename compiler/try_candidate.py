@@ -67,7 +67,8 @@ def try_candidate(
             return Attempt(engine.name, None, "", reproduce, result.verdict, measurements), variant
         if result.reason == attempt.reason:
             break  # fewer varying sizes will not help
-        attempt = replace(result, reproduce=reproduce)
+        if not attempt.reason or result.refused_at == "verify":
+            attempt = replace(result, reproduce=reproduce)
     return attempt, None
 
 

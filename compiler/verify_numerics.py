@@ -129,7 +129,7 @@ def _batch_dimension(call: Sequence[torch.Tensor], dimensions: dict[str, frozens
 
 
 def _compare_values(bench: _Bench, call: Sequence[torch.Tensor]) -> None:
-    kinds: tuple[Values, ...] = ("random", "wide")
+    kinds: tuple[Values, ...] = ("random", "wide", "positive", "negative")
     for values in kinds:
         for seed in (1, 2):
             bench.compare(resize(call, {}, values, seed), f"{values} values")
