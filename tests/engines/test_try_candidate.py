@@ -105,8 +105,8 @@ def test_an_exporter_that_holds_one_branch_is_caught_by_other_values(tmp_path: P
 
         def export(self, request: Any, folder: Path) -> Any:
             class Held(nn.Module):
-                def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                    return (x * 2,)
+                def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                    return (tensors[0] * 2,)
 
             held = type(request)(
                 Held(), request.examples, request.input_names, request.output_names, request.dynamic_axes
