@@ -1,0 +1,101 @@
+"""How a report's numbers and verdicts are written, the same in report.html and in ``inspect``."""
+
+from __future__ import annotations
+
+from cortex_compile.compiler.artifacts import Attempt, Difference, ModuleReport, Report
+
+__all__ = [
+    "bytes_in_words",
+    "count_in_words",
+    "difference_in_words",
+    "headline_of",
+    "milliseconds",
+    "outcome_of",
+    "proof_in_words",
+    "seconds_in_words",
+    "speedup_in_words",
+]
+
+
+def headline_of(report: Report) -> str:
+    """The report in one sentence."""
+    compiled = sum(_is_compiled(module) for module in report.modules)
+    modules = len(report.modules)
+    if not modules:
+        return "No torch module was seen at work: the predictor is served as it is."
+    what = f"{compiled} of {modules} module{'s' if modules > 1 else ''} compiled"
+    if not compiled:
+        return f"{what}: the predictor is served as it is."
+    if not report.samples:
+        return f"{what}."
+    speedups = [sample.speedup for sample in report.samples]
+    lowest, highest = speedup_in_words(min(speedups)), speedup_in_words(max(speedups))
+    speed = lowest if lowest == highest else f"{lowest} to {highest}"
+    equal = all(sample.answers_equal for sample in report.samples)
+    answers = "every answer equal" if equal else "NOT every answer equal"
+    return f"{what}; the whole predictor answers {speed} as fast, {answers}."
+
+
+def _is_compiled(module: ModuleReport) -> bool:
+    return module.engine != "eager"
+
+
+def milliseconds(value: float) -> str:
+    """Three digits that mean something: ``0.042``, ``1.37``, ``26.4``, ``1,204``."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def speedup_in_words(value: float) -> str:
+    return f"{value:.0f}×" if value >= 100 else f"{value:.1f}×" if value >= 10 else f"{value:.2f}×"
+
+
+def count_in_words(value: int) -> str:
+    """``4,963`` or ``22.7 million``."""
+    return f"{value:,}" if value < 1_000_000 else f"{value / 1e6:,.1f} million"
+
+
+def bytes_in_words(value: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def seconds_in_words(value: float) -> str:
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def outcome_of(attempt: Attempt) -> str:
+    return "equal and faster" if attempt.refused_at is None else f"refused at {attempt.refused_at}"
+
+
+def difference_in_words(difference: Difference) -> str:
+    """The worst element: where, how far off, and how much of what is allowed that uses."""
+    index = ", ".join(map(str, difference.index))
+    where = f"{difference.where}[{index}]" if index else difference.where
+    return (
+        f"{where}: {difference.expected:.7g} became {difference.found:.7g},"
+        f" off by {difference.absolute:.3g}, {_share_in_words(difference.excess)} the tolerance"
+    )
+
+
+def _share_in_words(excess: float) -> str:
+    if excess > 1:
+        return f"{excess:,.3g} times" if excess < 100 else f"{excess:,.0f} times"
+    return f"{excess:.0%} of" if excess >= 0.1 else f"{excess:.1%} of"
+
+
+def proof_in_words(attempt: Attempt) -> str:
+    """What the graph was compared on."""
+    verdict = attempt.verdict
+    if verdict is None or not verdict.calls_compared:
+        return ""
+    sizes = "; ".join(f"{name} {', '.join(map(str, tried))}" for name, tried in verdict.sizes_tried.items())
+    text = f"compared on {verdict.calls_compared} calls"
+    text += f" with {sizes}" if sizes else ""
+    return text + (f"; rows along {verdict.batch_dimension!r} are independent" if verdict.batch_dimension else "")
