@@ -84,7 +84,7 @@ class TritonPythonModel:
         fp32, int64 = call_remote("echo", inputs, ("fp32", "int64"))
         int64[0] = 7
         complaints = []
-        for model, outputs in (("nothing", ("fp32",)), ("echo", ("fp32", "no_such_output"))):
+        for model, outputs in (("nothing", ("fp32",)), ("echo", ("fp32", "absent"))):
             try:
                 call_remote(model, inputs, outputs)
             except RemoteCallError as error:
@@ -99,7 +99,8 @@ VECTORS = {"uint8": "UINT8", "bool": "BOOL", "fp16": "FP16", "fp32": "FP32", "in
 
 def echo_build(folder: Path) -> Path:
     tensors = {name: (dtype, [-1, -1] if name == "bool" else [-1]) for name, dtype in VECTORS.items()}
-    about = {"resident": ("INT64", [1]), "numpy": ("INT64", [1])}
+    # The last is declared and never sent.
+    about = {"resident": ("INT64", [1]), "numpy": ("INT64", [1]), "absent": ("FP32", [-1])}
     write_model(folder / "model_repository", "echo", tensors, tensors | about, ECHO)
     outputs = {name: (VECTORS[name], [-1]) for name in ("fp32", "int64", "uint8")}
     write_model(folder / "model_repository", "caller", {"fp32": ("FP32", [-1])}, outputs, CALLER)
@@ -168,7 +169,7 @@ def test_call_of_another_model_from_a_thread_that_is_older_than_the_model(
         first, second = found.as_numpy("uint8").tobytes().decode().split(" | ")
         assert first.startswith("model 'nothing': ")
         assert second.startswith("model 'echo'")
-        assert "no_such_output" in second
+        assert "without ['absent']" in second
     client.close()
 
 
