@@ -28,6 +28,8 @@ def fail(context, how):
         os.kill(os.getpid(), signal.SIGINT)
     if how == "code":
         context.exit(7)
+    if how == "say":
+        print("one word")
     if how == "talk":
         for line in range(100_000):
             print(line)
@@ -193,3 +195,18 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == 1
+
+
+def test_a_pipe_that_was_closed_before_a_word_was_written() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        answer = subprocess.run(
+            [sys.executable, "-c", _WITH_FAILING_COMMAND, "fail", "say"],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (answer.returncode, answer.stderr) == (1, "")
