@@ -203,6 +203,7 @@ def test_a_pipe_that_was_closed_before_a_word_was_written() -> None:
     with os.fdopen(writer, "w") as pipe:
         answer = subprocess.run(
             [sys.executable, "-c", _WITH_FAILING_COMMAND, "fail", "say"],
+            env={**os.environ, "PYTHONUNBUFFERED": ""},  # so that the word is written at the end
             stdout=pipe,
             stderr=subprocess.PIPE,
             text=True,
