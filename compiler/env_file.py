@@ -12,7 +12,7 @@ __all__ = ["read_env_file"]
 _ASSIGNMENT = re.compile(
     r"""\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=
     (?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<bare>[^\s'"]*))
-    \s*(?:(?<=\s)\#.*)?""",
+    (?:\s+\#.*|\s*)""",
     re.VERBOSE,
 )
 
