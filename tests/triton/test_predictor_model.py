@@ -174,16 +174,15 @@ def test_more_than_may_be_in_flight_is_503_at_once(start_server: Callable[..., A
     endpoints = start_server(build).endpoints
     here, go = tmp_path / "here", tmp_path / "go"
     meet = json.dumps({"do": "meet", "mine": str(here), "other": str(go)}).encode()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(infer_many, endpoints, [meet, b"1", b"2"], [b"", b"", b""])
-        wait_until(here.exists)
-        refused = infer(tritonclient.grpc, endpoints.grpc, payload=b"3")
-        go.touch()
-        assert first.result(timeout=30) == [
-            (200, b"met"),
-            (503, b"Service Unavailable"),
-            (503, b"Service Unavailable"),
-        ]
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            first = pool.submit(infer_many, endpoints, [meet, b"1", b"2"], [b"", b"", b""])
+            wait_until(here.exists)
+            refused = pool.submit(infer, tritonclient.grpc, endpoints.grpc, payload=b"3").result(timeout=30)
+        finally:
+            go.touch()
+        bodies = [b"met", b"Service Unavailable", b"Service Unavailable"]
+        assert first.result(timeout=30) == list(zip([200, 503, 503], bodies, strict=True))
     status = json.loads(refused["status"])
     assert (status["status_code"], dict(status["headers"])["retry-after"]) == (503, "1")
     for _ in range(20):
