@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -229,12 +229,11 @@ class ChosenCore:
     """A core on its way into a build.
 
     ``folder`` holds the files of ``core``: the graphs that ``core.variants[…].graph`` names, the external data beside
-    them, and ``core.weights_file``. Writing puts them where they belong and rewrites those three names.
+    them, and ``core.weights_file``. Writing links them to where they belong and rewrites those names.
     """
 
     core: Core
     folder: Path
-    graph_files: tuple[str, ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)

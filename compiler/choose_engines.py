@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cortex_compile.compiler.artifacts import Attempt, Candidate, Choice, ChosenCore, ModuleRecord, Project, Trial
+from cortex_compile.compiler.config_pbtxt import why_not_remote
 from cortex_compile.python_backend.manifest import Core, Placement
 
 
@@ -72,9 +73,8 @@ def _placement(core: Core, project: Project) -> tuple[Placement, str]:
     """Local unless asked otherwise: a call through Triton costs half a millisecond, which only batches earn back."""
     if project.settings.placement != "remote":
         return "local", ""
-    scalars = [
-        tensor.name for variant in core.variants for tensor in (*variant.inputs, *variant.outputs) if not tensor.shape
-    ]
-    if scalars:
-        return "local", f" (not remote: {scalars[0]!r} is a scalar, which Triton's tensors cannot be)"
+    for variant in core.variants:
+        problem = why_not_remote(variant)
+        if problem is not None:
+            return "local", f" (not remote: {problem})"
     return "remote", ""

@@ -11,15 +11,9 @@ from cortex_compile.backends.onnx_weights import share_weights
 from cortex_compile.backends.weights_file import WeightsFile
 from cortex_compile.compiler.artifacts import Candidate, ChosenCore
 from cortex_compile.compiler.capture_modules import CapturedModule
-from cortex_compile.python_backend.calls import unflatten
-from cortex_compile.python_backend.fingerprint import (
-    as_json_value,
-    class_name,
-    record_attribute_reads,
-    structure_sha256,
-    weights_sha256,
-)
-from cortex_compile.python_backend.manifest import AttributeRead, Core, Variant
+from cortex_compile.compiler.read_attributes import attributes_read
+from cortex_compile.python_backend.fingerprint import class_name, structure_sha256, weights_sha256
+from cortex_compile.python_backend.manifest import Core, Variant
 
 WEIGHTS_FILE = "weights.bin"
 
@@ -49,7 +43,7 @@ def finish_core(
         class_name=class_name(captured.module),
         structure_sha256=structure_sha256(captured.module),
         weights_sha256=weights_sha256(captured.module),
-        attributes=_attributes_read(captured),
+        attributes=attributes_read(captured),
         engine=engine,
         placement="local",
         threads=threads,
@@ -57,17 +51,4 @@ def finish_core(
         parameters=weights.add_parameters(captured.module),
         variants=tuple(variants),
     )
-    return ChosenCore(core, folder, tuple(variant.graph for variant in variants))
-
-
-def _attributes_read(captured: CapturedModule) -> tuple[AttributeRead, ...]:
-    import torch
-
-    reads = {}
-    with record_attribute_reads(captured.module) as found, torch.no_grad():
-        for signature in captured.signatures.values():
-            call = signature.calls[0].arguments
-            args, kwargs = unflatten(call.spec, call.leaves, [tensor.clone() for tensor in call.tensors])
-            captured.module(*args, **kwargs)
-        reads.update(found)
-    return tuple(AttributeRead(module, name, as_json_value(value)) for (module, name), value in sorted(reads.items()))
+    return ChosenCore(core, folder)

@@ -30,13 +30,14 @@ REHEARSAL_TIMEOUT_S = 1800.0
 
 
 def compile_predictor(
-    project: Project, output: Path, *, command: str, only: str | None, dry_run: bool, tell: Tell
+    project: Project, output: Path, *, command: str, only: str | None, fresh: bool, dry_run: bool, tell: Tell
 ) -> Report:
     """Compile one API into the build folder ``output``, which changes whole or not at all.
 
     Args:
         command: what was typed, for the report.
         only: the path of the one module to try; the others stay eager.
+        fresh: try everything again, whatever an earlier compile found.
         dry_run: do everything and write nothing.
         tell: called with a line for people as each step starts.
 
@@ -46,7 +47,7 @@ def compile_predictor(
     """
     started = time.monotonic()
     with _work_folder(output, dry_run) as work:
-        trial = _try_everything(project, work, command, only, tell)
+        trial = _try_everything(project, work, command, only, fresh, tell)
         choices = choose_engines(trial, project)
         tell("write the build")
         build = work / "build"
@@ -72,11 +73,11 @@ def _work_folder(output: Path, dry_run: bool) -> Iterator[Path]:
             yield folder
 
 
-def _try_everything(project: Project, work: Path, command: str, only: str | None, tell: Tell) -> Trial:
+def _try_everything(project: Project, work: Path, command: str, only: str | None, fresh: bool, tell: Tell) -> Trial:
     if not project.settings.compile:
         return Trial((), (), (), {})
     threads = max(1, len(os.sched_getaffinity(0)) // project.processes_per_replica)
-    return run_workbench(project, work, threads, command, only, tell)
+    return run_workbench(project, work, threads, command, only, fresh, tell)
 
 
 def _write_until_equal(

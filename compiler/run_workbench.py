@@ -26,7 +26,7 @@ _WORDS = {"export": "export", "verify": "prove equal", "measure": "measure"}
 
 
 def run_workbench(
-    project: Project, work_folder: Path, threads: int, reproduce: str, only: str | None, tell: Tell
+    project: Project, work_folder: Path, threads: int, reproduce: str, only: str | None, fresh: bool, tell: Tell
 ) -> Trial:
     """
     Raises:
@@ -34,7 +34,7 @@ def run_workbench(
     """
     finished: tuple[Candidate, ...] = ()
     while True:
-        request = WorkRequest(project, work_folder, threads, reproduce, only, finished)
+        request = WorkRequest(project, work_folder, threads, reproduce, only, fresh, finished)
         run = _Run(tell)
         for message in run_child(
             "cortex_compile.compiler.workbench", request, work_folder / "request.json", project.settings.step_timeout_s
@@ -95,5 +95,5 @@ class _Run:
         assert self.under_way is not None
         module, variant, engine = self.under_way["key"].split("/")
         stage: Stage = self.under_way["stage"]  # type: ignore[assignment]
-        command = f"{reproduce} --only {self.under_way['path']!r} --engine {engine} --dry-run"
+        command = f"{reproduce} --only {self.under_way['path']!r} --engine {engine} --dry-run --fresh"
         return Candidate(module, variant, Attempt(engine, stage, self.ended.reason or "", command))

@@ -84,7 +84,7 @@ def _other_values(
         noise = torch.randn(resized.shape, generator=generator, dtype=torch.float64) * (scale or 1.0)
         if values == "random":
             return (resized.double() + noise).to(resized.dtype)
-        sign = {"wide": noise.sign(), "positive": 1, "negative": -1}[values]
+        sign = noise.sign() if values == "wide" else torch.ones(()) * (1 if values == "positive" else -1)
         return (noise.abs() * 10 * sign).to(resized.dtype)
     else:
         lowest, highest = int(sample.min()), int(sample.max())

@@ -25,6 +25,7 @@ from cortex_compile.compiler.artifacts import (
     SignatureRecord,
     candidate_key,
 )
+from cortex_compile.compiler.candidate_cache import cache_key, keep_candidate, renamed, restore_candidate
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, capture_modules
 from cortex_compile.compiler.export_request import make_export_request
 from cortex_compile.compiler.finish_core import finish_core
@@ -47,6 +48,8 @@ class WorkRequest:
     threads: int
     reproduce: str
     only: str | None
+    fresh: bool
+    """Look at nothing that an earlier compile kept."""
     finished: tuple[Candidate, ...]
 
 
@@ -139,8 +142,14 @@ def _try(
 ) -> Candidate:
     engine = find_engine(engine_name)
     folder = request.work_folder / "candidates" / record.name / engine_name / variant_name
+    place = str(folder.relative_to(request.work_folder))
     shutil.rmtree(folder, ignore_errors=True)
-    reproduce = f"{request.reproduce} --only {record.path!r} --engine {engine_name} --dry-run"
+    reproduce = f"{request.reproduce} --only {record.path!r} --engine {engine_name} --dry-run --fresh"
+    key = cache_key(captured, signature, engine_name, request.threads, request.project.folder)
+    kept = None if request.fresh else restore_candidate(key, folder)
+    if kept is not None:
+        teller.tell("step", f"{record.path}: unchanged since an earlier compile")
+        return renamed(kept, record.name, variant_name, reproduce, place)
     attempt, variant = try_candidate(
         captured,
         signature,
@@ -154,7 +163,9 @@ def _try(
             {"key": candidate_key(record.name, variant_name, engine_name), "stage": stage, "path": record.path},
         ),
     )
-    return Candidate(record.name, variant_name, attempt, variant, str(folder.relative_to(request.work_folder)))
+    candidate = Candidate(record.name, variant_name, attempt, variant, place)
+    keep_candidate(key, candidate, folder)
+    return candidate
 
 
 def _record(captured: CapturedModule, name: str) -> ModuleRecord:

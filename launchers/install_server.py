@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from cortex_compile.cache_folder import cache_folder
 from cortex_compile.errors import LaunchError
 from cortex_compile.python_backend.manifest import sha256_of
 
@@ -37,13 +38,6 @@ _FOLDERS = {
     "nvidia_pytriton.libs/": "libs",
 }
 _EXECUTABLES = ("tritonserver", "triton_python_backend_stub")
-
-
-def cache_folder() -> Path:
-    """The folder for what can be fetched again: $CORTEX_COMPILE_CACHE, or cortex-compile in the user's cache folder."""
-    if own := os.environ.get("CORTEX_COMPILE_CACHE"):
-        return Path(own).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "cortex-compile"
 
 
 def server_folder() -> Path:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--engine", "engines", multiple=True, metavar="NAME", help="Try only this engine; may repeat.")
 @click.option("--placement", type=click.Choice(["auto", "local", "remote"]), help="Where compiled modules run.")
 @click.option("--only", metavar="PATH", help="Compile only this module, as the report names it.")
+@click.option("--fresh", is_flag=True, help="Try everything again, whatever an earlier compile found.")
 @click.option("--no-compile", is_flag=True, help="Write a build that runs the predictor as it is.")
 @click.option("--serve", is_flag=True, help="Serve the build when it is written.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write the build.")
@@ -42,6 +43,7 @@ def compile_command(
     engines: tuple[str, ...],
     placement: str | None,
     only: str | None,
+    fresh: bool,
     no_compile: bool,
     serve: bool,
     dry_run: bool,
@@ -69,7 +71,9 @@ def compile_command(
         for notice in project.notices:
             click.echo(f"{project.name}: {notice}", err=True)
         with show_progress(f"compile {project.name}") as tell:
-            report = compile_predictor(project, build, command=command, only=only, dry_run=dry_run, tell=tell)
+            report = compile_predictor(
+                project, build, command=command, only=only, fresh=fresh, dry_run=dry_run, tell=tell
+            )
         _print_summary(report, build, dry_run)
         builds.append(build)
     if serve and not dry_run:

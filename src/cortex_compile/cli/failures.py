@@ -64,7 +64,7 @@ def _apologize(error: BaseException) -> None:
 
 
 def _write_traceback(text: str) -> Path:
-    from cortex_compile.launchers.install_server import cache_folder
+    from cortex_compile.cache_folder import cache_folder
 
     folder = cache_folder() / "crashes"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

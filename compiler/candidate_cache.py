@@ -1,0 +1,152 @@
+"""What an earlier compile found about a candidate, kept as long as nothing that it rests on has changed.
+
+The key is a sha256 over everything that the graph, its proof and its timings depend on: the module's classes with
+their source, structure, weights and the attributes that forward reads; the recorded calls; the engine; the versions;
+the machine. A refusal is kept too: it rests on the same things.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import platform
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cortex_compile import __version__
+from cortex_compile.cache_folder import cache_folder
+from cortex_compile.compiler.artifacts import Candidate
+from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
+from cortex_compile.compiler.read_attributes import attributes_read
+from cortex_compile.python_backend.fingerprint import bytes_of, class_name, structure_sha256, weights_sha256
+from cortex_compile.python_backend.records import from_json, to_json
+
+# Of the graphs kept; the oldest go first.
+LARGEST_CACHE_BYTES = 4 * 2**30
+
+_FOUND = "candidate.json"
+
+
+def cache_key(captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Path) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(captured, signature, engine, threads, project):
+        digest.update(part if isinstance(part, bytes | memoryview) else str(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def restore_candidate(key: str, folder: Path) -> Candidate | None:
+    """The candidate kept under ``key``, with its files linked into ``folder``, which must not exist; or None."""
+    kept = _place(key)
+    try:
+        candidate = from_json(Candidate, json.loads((kept / _FOUND).read_text()))
+        _link_tree(kept / "files", folder)
+    except (OSError, ValueError):  # not there, half removed by another process, or of another release
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    os.utime(kept)
+    return candidate
+
+
+def keep_candidate(key: str, candidate: Candidate, folder: Path) -> None:
+    """Keep a candidate and the files in ``folder``. A cache that cannot be written costs time, nothing else."""
+    place = _place(key)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+        if candidate.variant is not None:
+            _link_tree(folder, temporary / "files")
+        else:
+            (temporary / "files").mkdir()
+        (temporary / _FOUND).write_text(json.dumps(to_json(candidate)))
+        shutil.rmtree(place, ignore_errors=True)
+        temporary.rename(place)
+        _remove_oldest(place.parent)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def renamed(candidate: Candidate, module: str, variant: str, reproduce: str, folder: str) -> Candidate:
+    """A kept candidate under the names that this compile gives it."""
+    record = None if candidate.variant is None else replace(candidate.variant, name=variant)
+    attempt = replace(candidate.attempt, reproduce=reproduce)
+    return Candidate(module, variant, attempt, record, folder)
+
+
+def _parts(
+    captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Path
+) -> Iterator[Any]:
+    yield from (__version__, engine, threads, platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
+    for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
+        yield f"{name} {getattr(sys.modules.get(name), '__version__', '')}"
+    module = captured.module
+    yield from (
+        class_name(module),
+        structure_sha256(module),
+        weights_sha256(module),
+        to_json(attributes_read(captured)),
+    )
+    yield from (part.training for part in module.modules())
+    yield from _sources(module, project)
+    yield from (signature.arguments_spec, signature.result_spec)
+    for call in signature.calls:
+        yield from (to_json(call.arguments.leaves), to_json(call.result.leaves))
+        for tensor in (*call.arguments.tensors, *call.result.tensors):
+            yield from (tensor.dtype, tuple(tensor.shape), bytes_of(tensor))
+
+
+def _sources(module: Any, project: Path) -> Iterator[bytes]:
+    """The files that define the classes; all of the user's files where one of them is the user's or is patched."""
+    files = set()
+    patched = False
+    for part in module.modules():
+        patched = patched or "forward" in vars(part)
+        try:
+            files.add(Path(inspect.getfile(type(part))).resolve())
+        except (OSError, TypeError):  # made at run time
+            patched = True
+    if patched or any(file.is_relative_to(project.resolve()) for file in files):
+        files |= {file.resolve() for file in project.rglob("*.py")}
+    for file in sorted(files):
+        if file.is_file():
+            yield file.read_bytes()
+
+
+def _processor_flags() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "CPU implementer")):
+            return line
+    return ""
+
+
+def _place(key: str) -> Path:
+    return cache_folder() / "candidates" / key
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def _remove_oldest(folder: Path) -> None:
+    kept = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime)
+    sizes = [sum(file.stat().st_size for file in entry.rglob("*") if file.is_file()) for entry in kept]
+    total = sum(sizes)
+    for entry, size in zip(kept[:-1], sizes[:-1], strict=True):
+        if total <= LARGEST_CACHE_BYTES:
+            break
+        shutil.rmtree(entry, ignore_errors=True)
+        total -= size
