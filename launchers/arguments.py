@@ -57,6 +57,7 @@ class ServerSettings:
     token: str
     hardware: str
     exit_timeout_s: int
+    gpu_metrics: bool = True
     backend_directory: Path | None = None
     backend_config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -93,6 +94,8 @@ def server_arguments(settings: ServerSettings, version: ServerVersion) -> list[s
     ]
     if knows("allow-client-shm", version):
         options.append(("allow-client-shm", "false"))
+    if not settings.gpu_metrics:
+        options.append(("allow-gpu-metrics", "false"))
     if settings.backend_directory is not None:
         options.append(("backend-directory", str(settings.backend_directory)))
     for backend, values in settings.backend_config.items():

@@ -143,6 +143,7 @@ class EmbeddedServer:
             token=self._token,
             hardware=_HARDWARE,
             exit_timeout_s=_EXIT_TIMEOUT_S,
+            gpu_metrics=False,  # they would start NVIDIA's host engine inside the server, with a log of its own
             backend_directory=folder.backends,
             backend_config={backend: region for backend in ("python", *python_based_backends())},
         )

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +17,8 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
 from cortex_compile.launchers.embedded import EmbeddedServer
@@ -26,7 +27,7 @@ from cortex_compile.launchers.shared_memory import remove_regions_of_dead_launch
 from .clients import echo, status_of
 from .conftest import RunningServer
 from .processes import processes_of, regions_of, wait_until
-from .tiny_build import ECHO_MODEL, echo_build
+from .tiny_build import ECHO_MODEL, echo_build, python_model, write_build, write_model
 
 # It tells by a file that it was asked.
 SLOW_MODEL = (
@@ -55,16 +56,6 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the servers of this test, and of the processes that it starts, put their own folders."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
 def test_it_answers_by_http_and_grpc_and_leaves_nothing(
     start_server: Callable[..., RunningServer], tmp_path: Path, temporary_folder: Path
 ) -> None:
@@ -89,6 +80,20 @@ def test_several_builds_are_served_together(start_server: Callable[..., RunningS
     assert echo(tritonclient.grpc, run.endpoints.grpc, "one") == [1, 2, 3]
     assert echo(tritonclient.grpc, run.endpoints.grpc, "two") == [1, 2, 3]
     assert len(regions_of(os.getpid())) == 3
+
+
+def test_the_config_for_this_hardware_is_taken(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+    config = python_model("echo")
+    config.instance_group[0].kind = model_config_pb2.ModelInstanceGroup.KIND_GPU
+    write_model(tmp_path / "model_repository", config, {"model.py": ECHO_MODEL})
+    config.instance_group[0].kind = model_config_pb2.ModelInstanceGroup.KIND_CPU
+    config.instance_group[0].count = 2
+    special = tmp_path / "model_repository" / "echo" / "configs" / "cpu.pbtxt"
+    special.parent.mkdir()
+    special.write_text(text_format.MessageToString(config))
+    run = start_server(write_build(tmp_path, "echo"))
+    assert [model.instances for model in run.server.models] == [2]
+    assert len(regions_of(os.getpid())) == 2
 
 
 def test_its_log_is_passed_on_to_the_last_line(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
