@@ -158,25 +158,29 @@ def test_users_modules_and_the_runtimes_do_not_meet(served: Served) -> None:
 def test_threads_answer_at_the_same_time(start_server: Callable[..., Any], tmp_path: Path) -> None:
     build = predictor_build(tmp_path / "b", "served", config={"greeting": ""}, threads_per_process=2)
     endpoints = start_server(build).endpoints
-    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    one, two = tmp_path / "one", tmp_path / "two"
     # Each waits for the other, first as two calls, then as two predictions of one call.
-    payloads = [json.dumps({"do": "meet", "mine": mine, "other": other}) for mine, other in ((one, two), (two, one))]
+    payloads = [meet(mine=one, other=two), meet(mine=two, other=one)]
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda body: infer(tritonclient.grpc, endpoints.grpc, payload=body.encode()), payloads)
-        assert [item["response"] for item in found] == [b"met", b"met"]
-    Path(one).unlink()
-    Path(two).unlink()
-    assert infer_many(endpoints, [body.encode() for body in payloads], [b"", b""]) == [(200, b"met")] * 2
+        try:
+            calls = [pool.submit(infer, tritonclient.grpc, endpoints.grpc, payload=payload) for payload in payloads]
+            assert [call.result(timeout=30)["response"] for call in calls] == [b"met", b"met"]
+            one.unlink()
+            two.unlink()
+            call = pool.submit(infer_many, endpoints, payloads, [b"", b""])
+            assert call.result(timeout=30) == [(200, b"met")] * 2
+        finally:
+            one.touch()
+            two.touch()
 
 
 def test_more_than_may_be_in_flight_is_503_at_once(start_server: Callable[..., Any], tmp_path: Path) -> None:
     build = predictor_build(tmp_path / "b", "served", config={"greeting": ""}, max_replica_concurrency=1)
     endpoints = start_server(build).endpoints
     here, go = tmp_path / "here", tmp_path / "go"
-    meet = json.dumps({"do": "meet", "mine": str(here), "other": str(go)}).encode()
     with ThreadPoolExecutor(2) as pool:
         try:
-            first = pool.submit(infer_many, endpoints, [meet, b"1", b"2"], [b"", b"", b""])
+            first = pool.submit(infer_many, endpoints, [meet(mine=here, other=go), b"1", b"2"], [b"", b"", b""])
             wait_until(here.exists)
             refused = pool.submit(infer, tritonclient.grpc, endpoints.grpc, payload=b"3").result(timeout=30)
         finally:
@@ -192,6 +196,10 @@ def test_more_than_may_be_in_flight_is_503_at_once(start_server: Callable[..., A
 def test_predictor_that_cannot_start_names_its_line(start_server: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"predictor\.py:12: KeyError: 'greeting'"):
         start_server(predictor_build(tmp_path / "b", "served"))
+
+
+def meet(mine: Path, other: Path) -> bytes:
+    return json.dumps({"do": "meet", "mine": str(mine), "other": str(other)}).encode()
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
