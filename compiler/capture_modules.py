@@ -62,8 +62,12 @@ def capture_modules(
 ) -> tuple[CapturedModule, ...]:
     """Run ``answer_samples`` and return the modules called in it, in the order of their first call.
 
-    A module that no path leads to is in the list too, refused: at serving it could not be found again.
+    A module that no path leads to is in the list too, refused: at serving it could not be found again. A predictor
+    that has not imported torch by now has no modules, and torch is not imported for it.
     """
+    if "torch" not in sys.modules:
+        answer_samples()
+        return ()
     recorder = _Recorder(project)
     with recorder.recording(find_modules(predictor, user_module).values()):
         answer_samples()

@@ -61,8 +61,7 @@ class TritonPythonModel:
         if manifest.cores:
             from .exchange import exchange_cores
 
-            for core in exchange_cores(self._predictor, self._loaded.module, manifest, version_folder, call_remote):
-                _LOGGER.info("core %s at %s: %s (%s)", core.name, core.path, core.state, core.reason)
+            exchange_cores(self._predictor, self._loaded.module, manifest, version_folder, call_remote)
 
     def _start_call(self, request: Any, sender: Any) -> None:
         """Give each prediction of the call to a thread. Every way out of here answers the call once."""
