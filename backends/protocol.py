@@ -47,8 +47,8 @@ class ExportRequest:
     """A module's call, ready for an exporter.
 
     ``module.forward(*tensors)`` takes tensors in the order of ``input_names`` and returns a tuple of them; it is in the
-    user's training mode. ``examples`` have sizes of at least 2 in each dimension that may vary, so that no exporter mistakes
-    it for a constant. ``dynamic_axes`` are the (input, axis) pairs that may vary; all others stay fixed.
+    user's training mode. ``examples`` have sizes of at least 2 in each dimension that may vary, so that no exporter
+    mistakes it for a constant. ``dynamic_axes`` are the (input, axis) pairs that may vary; all others stay fixed.
     """
 
     module: torch.nn.Module
