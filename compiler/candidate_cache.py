@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cortex_compile import __version__
+from cortex_compile import backends, compiler, python_backend
 from cortex_compile.cache_folder import cache_folder
 from cortex_compile.compiler.artifacts import Candidate
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
@@ -83,7 +83,8 @@ def renamed(candidate: Candidate, module: str, variant: str, reproduce: str, fol
 def _parts(
     captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Path
 ) -> Iterator[Any]:
-    yield from (__version__, engine, threads, platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
+    yield from _our_sources()
+    yield from (engine, threads, platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
     for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
         yield f"{name} {getattr(sys.modules.get(name), '__version__', '')}"
     module = captured.module
@@ -116,6 +117,13 @@ def _sources(module: Any, project: Path) -> Iterator[bytes]:
         files |= {file.resolve() for file in project.rglob("*.py")}
     for file in sorted(files):
         if file.is_file():
+            yield file.read_bytes()
+
+
+def _our_sources() -> Iterator[bytes]:
+    """What finds, proves and measures is part of what a finding rests on."""
+    for package in (backends, compiler, python_backend):
+        for file in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             yield file.read_bytes()
 
 

@@ -11,22 +11,24 @@ from cortex_compile.compiler.artifacts import Measurement
 WARM_UP_RUNS = 3
 WINDOWS = 5
 WINDOW_S = 0.2
-MINIMUM_RUNS = 3
 
 # A graph must win by more than the noise of the machine.
 MINIMUM_SPEEDUP = 1.05
 
 
 def measure_latency(
-    eager: Callable[[], object], compiled: Callable[[], object], inputs: str, threads: int
+    eager: Callable[[], object], compiled: Callable[[], object], inputs: str, threads: int, windows: int = WINDOWS
 ) -> Measurement:
     """Windows of eager and compiled alternate, so that a machine that slows down slows both."""
-    for _ in range(WARM_UP_RUNS):
-        eager()
-        compiled()
+    for call in (eager, compiled):
+        started = time.perf_counter()
+        for _ in range(WARM_UP_RUNS):
+            call()
+            if time.perf_counter() - started > WINDOW_S:
+                break
     eager_ms: list[float] = []
     compiled_ms: list[float] = []
-    for _ in range(WINDOWS):
+    for _ in range(windows):
         eager_ms += _window(eager)
         compiled_ms += _window(compiled)
     eager_p50, compiled_p50 = statistics.median(eager_ms), statistics.median(compiled_ms)
@@ -45,7 +47,7 @@ def measure_latency(
 def _window(call: Callable[[], object]) -> list[float]:
     times_ms: list[float] = []
     started = time.perf_counter()
-    while len(times_ms) < MINIMUM_RUNS or time.perf_counter() - started < WINDOW_S:
+    while not times_ms or time.perf_counter() - started < WINDOW_S:
         before = time.perf_counter()
         call()
         times_ms.append((time.perf_counter() - before) * 1e3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,12 @@ from cortex_compile.python_backend.records import from_json
 Tell = Callable[[str], None]
 
 REHEARSAL_TIMEOUT_S = 1800.0
+# Of a whole predictor, over its samples; between this and 1 the two cannot be told apart.
+SLOWER = 0.95
+# Load average of the last minute, of others' work: torch's threads wait for each other, and one that gets no core
+# makes eager many times slower than it is.
+BUSY = 0.7
+BUSY_NOTICE = "the machine was busy when this was measured (load {:.1f}): the speed-ups are rough"
 
 
 def compile_predictor(
@@ -46,6 +53,9 @@ def compile_predictor(
         ProjectError: ``output`` cannot be written.
     """
     started = time.monotonic()
+    busy = os.getloadavg()[0]
+    if project.settings.compile and busy > BUSY:
+        project = replace(project, notices=(*project.notices, BUSY_NOTICE.format(busy)))
     with _work_folder(output, dry_run) as work:
         trial = _try_everything(project, work, command, only, fresh, tell)
         choices = choose_engines(trial, project)
@@ -108,6 +118,9 @@ def _problem(rehearsal: Rehearsal) -> str | None:
     for core, state in rehearsal.states.items():
         if state != "compiled":
             return f"core {core} did not come up from the build: {state}"
+    speedups = [sample.speedup for sample in rehearsal.samples]
+    if rehearsal.states and statistics.geometric_mean(speedups) < SLOWER:
+        return f"the predictor was slower with the compiled modules ({statistics.geometric_mean(speedups):.2f}×)"
     return None
 
 

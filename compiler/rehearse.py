@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler.answer_samples import answer_sample, load_predictor
+from cortex_compile.compiler.answer_samples import answer_sample, answer_samples, load_predictor
 from cortex_compile.compiler.artifacts import MemoryReport, Project, Rehearsal, Sample, SampleReport
 from cortex_compile.compiler.compare_answers import answers_equal
+from cortex_compile.compiler.measure_latency import measure_latency
 from cortex_compile.errors import CortexCompileError
-from cortex_compile.python_backend.answer import Answer
 from cortex_compile.python_backend.exchange import CallRemote, exchange_cores
+from cortex_compile.python_backend.find_modules import find_modules
 from cortex_compile.python_backend.load_predictor import LoadedClass
 from cortex_compile.python_backend.manifest import Manifest, read_manifest
 from cortex_compile.python_backend.records import from_json, to_json
 
-WARM_UP_RUNS = 2
-MINIMUM_RUNS = 3
-SAMPLE_S = 1.0
+WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -41,44 +39,50 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
     project = request.project
     manifest = read_manifest(request.build / "manifest.json")
     loaded, predictor = load_predictor(project)
-    before = [_time_sample(predictor, loaded, sample) for sample in project.samples]
-    repeated = [answer_sample(predictor, loaded, sample) for sample in project.samples]
+    eager = answer_samples(predictor, loaded, project.samples)
+    again = answer_samples(predictor, loaded, project.samples)
     eager_mib = _resident_mib()
     version_folder = request.build / "model_repository" / manifest.name / "1"
     remote = _open_remote_cores(manifest, request.build / "model_repository")
     exchanged = exchange_cores(predictor, loaded.module, manifest, version_folder, remote)
-    after = [_time_sample(predictor, loaded, sample) for sample in project.samples]
+    compiled = answer_samples(predictor, loaded, project.samples)
     compiled_mib = _resident_mib()
-    samples = tuple(
-        SampleReport(
-            sample.name,
-            answer.status_code,
-            # What differs between two eager runs by itself cannot be compared.
-            answers_equal(eager, answer) or not answers_equal(eager, again),
-            round(eager_ms, 4),
-            round(compiled_ms, 4),
-            round(eager_ms / compiled_ms, 3),
+    switch = _Switch(predictor, loaded, manifest)
+    samples = []
+    for sample, before, repeated, after in zip(project.samples, eager, again, compiled, strict=True):
+        measured = measure_latency(
+            partial(switch.answer_eager, sample), partial(switch.answer_compiled, sample), sample.name, 0, WINDOWS
         )
-        for sample, (eager, eager_ms), again, (answer, compiled_ms) in zip(
-            project.samples, before, repeated, after, strict=True
+        # What differs between two eager runs by itself cannot be compared.
+        equal = answers_equal(before, after) or not answers_equal(before, repeated)
+        samples.append(
+            SampleReport(
+                sample.name, after.status_code, equal, measured.eager_p50_ms, measured.compiled_p50_ms, measured.speedup
+            )
         )
-    )
     states = {core.name: "compiled" if core.state == "compiled" else core.reason for core in exchanged}
-    return Rehearsal(samples, MemoryReport(round(eager_mib, 1), round(compiled_mib, 1)), states)
+    return Rehearsal(tuple(samples), MemoryReport(round(eager_mib, 1), round(compiled_mib, 1)), states)
 
 
-def _time_sample(predictor: object, loaded: LoadedClass, sample: Sample) -> tuple[Answer, float]:
-    """The first answer, and the median time in milliseconds of those after warming up."""
-    first = answer_sample(predictor, loaded, sample)
-    for _ in range(WARM_UP_RUNS - 1):
-        answer_sample(predictor, loaded, sample)
-    times_ms: list[float] = []
-    started = time.perf_counter()
-    while len(times_ms) < MINIMUM_RUNS or time.perf_counter() - started < SAMPLE_S:
-        before = time.perf_counter()
-        answer_sample(predictor, loaded, sample)
-        times_ms.append((time.perf_counter() - before) * 1e3)
-    return first, statistics.median(times_ms)
+class _Switch:
+    """Puts the compiled forwards in and out, so that both ways are timed in one process in turn."""
+
+    def __init__(self, predictor: object, loaded: LoadedClass, manifest: Manifest) -> None:
+        self._predictor = predictor
+        self._loaded = loaded
+        modules = find_modules(predictor, loaded.module)
+        found = [modules[core.path] for core in manifest.cores if core.path in modules]
+        self._forwards = [(module, vars(module)["forward"]) for module in found if "forward" in vars(module)]
+
+    def answer_eager(self, sample: Sample) -> None:
+        for module, _ in self._forwards:
+            vars(module).pop("forward", None)
+        answer_sample(self._predictor, self._loaded, sample)
+
+    def answer_compiled(self, sample: Sample) -> None:
+        for module, forward in self._forwards:
+            vars(module)["forward"] = forward
+        answer_sample(self._predictor, self._loaded, sample)
 
 
 def _open_remote_cores(manifest: Manifest, repository: Path) -> CallRemote:

@@ -14,7 +14,7 @@ from cortex_compile.compiler.artifacts import Attempt, Measurement, Verdict
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
-from cortex_compile.compiler.tensor_sizes import Axis, candidate_axes
+from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, candidate_axes
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.calls import flatten, unflatten
@@ -99,6 +99,7 @@ def _export_and_verify(
     except CortexCompileError as error:
         return Attempt(engine.name, "export", str(error), "")
     tell("verify")
+    exported = _name_dimensions(exported, request)
     dimensions = _dimensions(exported)
     with _no_grad():
         proof = verify_numerics(
@@ -112,6 +113,20 @@ def _export_and_verify(
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)
     variant = _variant(variant_name, signature, request, exported, proof)
     return _Equal(variant, session, proof.verdict)
+
+
+def _name_dimensions(exported: ExportedGraph, request: ExportRequest) -> ExportedGraph:
+    """Names that a person reads, for the exporter's s26: ``batch``, or the first input that has it and the axis."""
+    batch = batch_axes(request.examples)
+    names = {}
+    for name, axes in _dimensions(exported).items():
+        index, axis = min(axes)
+        names[name] = "batch" if axes == batch else f"{request.input_names[index]}_axis_{axis}"
+
+    def renamed(shapes: tuple[tuple[int | str, ...], ...]) -> tuple[tuple[int | str, ...], ...]:
+        return tuple(tuple(names.get(size, size) if isinstance(size, str) else size for size in s) for s in shapes)
+
+    return replace(exported, input_shapes=renamed(exported.input_shapes), output_shapes=renamed(exported.output_shapes))
 
 
 def _dimensions(exported: ExportedGraph) -> dict[str, frozenset[Axis]]:

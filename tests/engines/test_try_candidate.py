@@ -88,7 +88,8 @@ def test_a_graph_is_proven_on_sizes_and_rows_beyond_the_samples(tmp_path: Path) 
     assert found.verdict.calls_compared > 8
     (batch,) = [dimension for dimension in variant.dimensions if dimension.name == variant.batch_dimension]
     assert (batch.minimum, batch.maximum) == (1, 64)
-    assert variant.outputs[0].name == "y"
+    assert batch.name == "batch"
+    assert (variant.outputs[0].name, variant.outputs[0].shape[0]) == ("y", "batch")
 
 
 def test_rows_that_depend_on_each_other_are_no_batch(tmp_path: Path) -> None:

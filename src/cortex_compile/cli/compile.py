@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ def compile_command(
     if output is not None and len(projects) > 1:
         names = ", ".join(project.name for project in projects)
         raise UsageError(f"--output names one build, and cortex.yaml has several APIs ({names}): pick one with --name")
+    # Ended politely, a compile leaves nothing half-written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = _typed_command(predictor, config, samples, name)
     builds = []
     for project in projects:
