@@ -17,6 +17,7 @@ from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report
 from cortex_compile.compiler.build_report import build_report
 from cortex_compile.compiler.choose_engines import choose_engines
 from cortex_compile.compiler.isolation import run_child
+from cortex_compile.compiler.other_work import OtherWork
 from cortex_compile.compiler.publish_build import publish, work_folder
 from cortex_compile.compiler.rehearse import RehearsalRequest
 from cortex_compile.compiler.report import write_report
@@ -30,10 +31,6 @@ Tell = Callable[[str], None]
 REHEARSAL_TIMEOUT_S = 1800.0
 # Of a whole predictor, over its samples; between this and 1 the two cannot be told apart.
 SLOWER = 0.95
-# Load average of the last minute, of others' work: torch's threads wait for each other, and one that gets no core
-# makes eager many times slower than it is.
-BUSY = 0.7
-BUSY_NOTICE = "the machine was busy when this was measured (load {:.1f}): the speed-ups are rough"
 
 
 def compile_predictor(
@@ -53,9 +50,7 @@ def compile_predictor(
         ProjectError: ``output`` cannot be written.
     """
     started = time.monotonic()
-    busy = os.getloadavg()[0]
-    if project.settings.compile and busy > BUSY:
-        project = replace(project, notices=(*project.notices, BUSY_NOTICE.format(busy)))
+    others = OtherWork()
     with _work_folder(output, dry_run) as work:
         trial = _try_everything(project, work, command, only, fresh, tell)
         choices = choose_engines(trial, project)
@@ -66,6 +61,9 @@ def compile_predictor(
             choices, rehearsal = _write_until_equal(project, trial, choices, build, work, tell)
         else:
             _write(project, trial, choices, build)
+        busy = others.notice() if project.settings.compile else None
+        if busy is not None:
+            project = replace(project, notices=(*project.notices, busy))
         report = build_report(project, trial, choices, rehearsal, command, time.monotonic() - started)
         write_report(report, build)
         if not dry_run:
