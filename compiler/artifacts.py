@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,8 @@ class Project:
     settings: CompileSettings
     notices: tuple[str, ...] = ()
     """One line each: what was found that a person should know and that does not stop anything."""
+    cluster: dict[str, Any] = field(default_factory=dict)
+    """What cortex.yaml says for a cluster alone, by its own keys: nothing here looks at it but the cluster targets."""
 
 
 @dataclass(frozen=True)

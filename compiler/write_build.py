@@ -184,6 +184,7 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
         requirements=_requirements_of(project, cores),
         cores=cores,
         compiled_with=dict(compiled_with),
+        cluster=project.cluster,
     )
 
 

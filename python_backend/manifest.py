@@ -45,10 +45,32 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A leaf of a call's arguments or of its result: the index of a tensor, or a constant (a JSON value)."""
+    """A leaf of a call's arguments or of its result: exactly one of a tensor, by its index among the graph's inputs or
+    outputs; a tensor of the arguments that the result passes on as it is; a cache, by its index; a constant (JSON)."""
 
     tensor: int | None = None
     constant: Any = None
+    argument: int | None = None
+    cache: int | None = None
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """What a key and value cache holds besides its tensors: which layers are filled, and for a cache of encoder and
+    decoder also those of cross-attention and which of them need not be computed again."""
+
+    kind: str
+    layers: tuple[bool, ...]
+    cross_layers: tuple[bool, ...]
+    updated: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class CacheResult:
+    """A cache after the call: its state, and where each of its tensors comes from (a graph's output, or unchanged)."""
+
+    state: CacheState
+    tensors: tuple[Leaf, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +92,10 @@ class Variant:
     dimensions: tuple[Dimension, ...]
     batch_dimension: str | None
     graph: str
+    argument_caches: tuple[CacheState, ...] = ()
+    """Of the caches among the arguments; their tensors follow the other ones in ``inputs``."""
+    result_caches: tuple[CacheResult, ...] = ()
+    """The same caches after the call, then those that the result brings; their tensors come last in ``outputs``."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +153,8 @@ class Manifest:
     requirements: tuple[str, ...]
     cores: tuple[Core, ...]
     compiled_with: dict[str, str]
+    cluster: dict[str, Any] = field(default_factory=dict)
+    """What cortex.yaml says for a cluster alone (replicas, CPU and memory, splitters), by its own keys."""
     files: dict[str, str] = field(default_factory=dict)
     """sha256 of every file below ``model_repository/`` but the manifest itself, by path relative to it."""
 
