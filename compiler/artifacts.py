@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.python_backend.manifest import Core, Placement, Variant
 
 # 1: the first.
@@ -39,6 +40,11 @@ class CompileSettings:
     """False with ``--no-compile``: the predictor is served as it is."""
     step_timeout_s: float = 300.0
     """How long one step of one candidate may take before its process is ended and the candidate refused."""
+    request_timeout_s: float = 60.0
+    """How long a client waits for an answer, or for the next chunk of one, before it is told that it came too late."""
+    max_body_bytes: int = 64 * 1024 * 1024
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    """How far a compiled module's results may be from eager's. Those of float32 hold for answers in JSON, too."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +254,8 @@ class Trial:
     """For each module and engine with at least one graph that is equal and faster."""
     versions: dict[str, str]
     notices: tuple[str, ...] = ()
+    streaming: bool = False
+    """A sample was answered in chunks."""
 
 
 @dataclass(frozen=True)

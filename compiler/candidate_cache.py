@@ -22,7 +22,7 @@ from typing import Any
 
 from cortex_compile import backends, compiler, python_backend
 from cortex_compile.cache_folder import cache_folder
-from cortex_compile.compiler.artifacts import Candidate
+from cortex_compile.compiler.artifacts import Candidate, Project
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
 from cortex_compile.compiler.read_attributes import attributes_read
 from cortex_compile.python_backend.fingerprint import bytes_of, class_name, structure_sha256, weights_sha256
@@ -34,7 +34,9 @@ LARGEST_CACHE_BYTES = 4 * 2**30
 _FOUND = "candidate.json"
 
 
-def cache_key(captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Path) -> str:
+def cache_key(
+    captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Project
+) -> str:
     digest = hashlib.sha256()
     for part in _parts(captured, signature, engine, threads, project):
         digest.update(part if isinstance(part, bytes | memoryview) else str(part).encode())
@@ -81,10 +83,11 @@ def renamed(candidate: Candidate, module: str, variant: str, reproduce: str, fol
 
 
 def _parts(
-    captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Path
+    captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Project
 ) -> Iterator[Any]:
     yield from _our_sources()
-    yield from (engine, threads, platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
+    yield from (engine, threads, project.settings.tolerances)
+    yield from (platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
     for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
         yield f"{name} {getattr(sys.modules.get(name), '__version__', '')}"
     module = captured.module
@@ -95,11 +98,11 @@ def _parts(
         to_json(attributes_read(captured)),
     )
     yield from (part.training for part in module.modules())
-    yield from _sources(module, project)
+    yield from _sources(module, project.folder)
     yield from (signature.arguments_spec, signature.result_spec)
     for call in signature.calls:
-        yield from (to_json(call.arguments.leaves), to_json(call.result.leaves))
-        for tensor in (*call.arguments.tensors, *call.result.tensors):
+        yield to_json((call.arguments.leaves, call.arguments.states, call.plan.leaves, call.plan.caches))
+        for tensor in (*call.arguments.tensors, *call.outputs):
             yield from (tensor.dtype, tuple(tensor.shape), bytes_of(tensor))
 
 

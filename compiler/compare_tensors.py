@@ -1,36 +1,19 @@
-"""When are two results the same? Tolerances are stated here, before any comparison, and are never widened by one."""
+"""When are two results the same? Their kind must be, and each element within its dtype's tolerance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cortex_compile.compiler.artifacts import Difference
+from cortex_compile.compiler.tolerances import Tolerance, Tolerances
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """|expected - found| <= absolute + relative * |expected|."""
-
-    absolute: float
-    relative: float
-
-
-# A graph adds up in another order than eager; what that may cost is some hundred units in the last place.
-TOLERANCES = {
-    "float64": Tolerance(1e-9, 1e-9),
-    "float32": Tolerance(1e-4, 1e-3),
-    "float16": Tolerance(1e-2, 1e-2),
-}
-EXACT = Tolerance(0.0, 0.0)
-
-
 def worst_difference(
-    expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor], names: Sequence[str]
+    expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor], names: Sequence[str], tolerances: Tolerances
 ) -> Difference | str:
     """The element nearest to, or furthest beyond, its tolerance; a sentence where shapes, dtypes or NaNs differ."""
     if len(expected) != len(found):
@@ -40,7 +23,7 @@ def worst_difference(
         problem = _different_kind(name, mine, theirs)
         if problem is not None:
             return problem
-        difference = _worst_element(name, mine, theirs)
+        difference = _worst_element(name, mine, theirs, tolerances.of(str(mine.dtype).removeprefix("torch.")))
         if difference.excess >= worst.excess:
             worst = difference
     return worst
@@ -60,12 +43,11 @@ def _different_kind(name: str, expected: torch.Tensor, found: torch.Tensor) -> s
     return None
 
 
-def _worst_element(name: str, expected: torch.Tensor, found: torch.Tensor) -> Difference:
+def _worst_element(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: Tolerance) -> Difference:
     import torch
 
     if expected.numel() == 0:
         return Difference(name, (), 0.0, 0.0, 0.0, 0.0)
-    tolerance = TOLERANCES.get(str(expected.dtype).removeprefix("torch."), EXACT)
     mine, theirs = expected.double(), found.double()
     absolute = (mine - theirs).abs()
     absolute[~mine.isfinite()] = 0.0

@@ -15,6 +15,7 @@ from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSign
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
 from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, candidate_axes
+from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.calls import flatten, unflatten
@@ -46,6 +47,7 @@ def try_candidate(
     threads: int,
     reproduce: str,
     tell: Tell,
+    tolerances: Tolerances,
 ) -> tuple[Attempt, Variant | None]:
     """Export with as many varying sizes as the module allows, prove the graph equal, and see whether it is faster.
 
@@ -57,7 +59,7 @@ def try_candidate(
     for number, axes in enumerate(candidate_axes([call.arguments.tensors for call in signature.calls])):
         place = folder / str(number)
         place.mkdir(parents=True)
-        result = _export_and_verify(captured, signature, variant_name, engine, place, threads, axes, tell)
+        result = _export_and_verify(captured, signature, variant_name, engine, place, threads, axes, tell, tolerances)
         if isinstance(result, _Equal):
             tell("measure")
             measurements, reason = _measure(captured, signature, result, threads)
@@ -81,6 +83,7 @@ def _export_and_verify(
     threads: int,
     axes: frozenset[Axis],
     tell: Tell,
+    tolerances: Tolerances,
 ) -> _Equal | Attempt:
     call = signature.calls[0]
     tell("export")
@@ -108,6 +111,7 @@ def _export_and_verify(
             [recorded.arguments.tensors for recorded in signature.calls],
             dimensions,
             request.output_names,
+            tolerances,
         )
     if not proof.verdict.equal:
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cortex_compile.compiler.artifacts import Difference, Verdict
 from cortex_compile.compiler.compare_tensors import worst_difference
 from cortex_compile.compiler.tensor_sizes import Axis, Values, batch_axes, resize
+from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.python_backend.manifest import Dimension
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class _Bench:
     eager: Run
     compiled: Run
     output_names: Sequence[str]
+    tolerances: Tolerances
     compared: int = 0
     worst: Difference | None = None
     sizes: dict[str, set[int]] = field(default_factory=dict)
@@ -71,7 +73,7 @@ class _Bench:
         except Exception as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise _Unequal(f"on {what} the graph fails where eager answers: {text[:300]}") from error
-        difference = worst_difference(expected, found, self.output_names)
+        difference = worst_difference(expected, found, self.output_names, self.tolerances)
         self.compared += 1
         if isinstance(difference, str):
             raise _Unequal(f"on {what}: {difference}")
@@ -91,13 +93,14 @@ def verify_numerics(
     calls: Sequence[Sequence[torch.Tensor]],
     dimensions: dict[str, frozenset[Axis]],
     output_names: Sequence[str],
+    tolerances: Tolerances,
 ) -> Proof:
     """
     Args:
         calls: the tensors of the recorded calls, each of another shape.
         dimensions: for each size that the graph lets vary, the axes of the inputs that have it.
     """
-    bench = _Bench(eager, compiled, output_names)
+    bench = _Bench(eager, compiled, output_names, tolerances)
     batch = _batch_dimension(calls[0], dimensions)
     deadline = time.monotonic() + TIME_BUDGET_S
     try:
@@ -216,7 +219,8 @@ def _rows_are_independent(bench: _Bench, call: Sequence[torch.Tensor], axes: fro
         return False
     for row in range(rows):
         alone = bench.compiled([tensor[row : row + 1] for tensor in together])
-        difference = worst_difference([tensor[row : row + 1] for tensor in found], alone, bench.output_names)
+        same_row = [tensor[row : row + 1] for tensor in found]
+        difference = worst_difference(same_row, alone, bench.output_names, bench.tolerances)
         if isinstance(difference, str) or difference.excess > 1:
             return False
     return True

@@ -145,7 +145,7 @@ def _try(
     place = str(folder.relative_to(request.work_folder))
     shutil.rmtree(folder, ignore_errors=True)
     reproduce = f"{request.reproduce} --only {record.path!r} --engine {engine_name} --dry-run --fresh"
-    key = cache_key(captured, signature, engine_name, request.threads, request.project.folder)
+    key = cache_key(captured, signature, engine_name, request.threads, request.project)
     kept = None if request.fresh else restore_candidate(key, folder)
     if kept is not None:
         teller.tell("step", f"{record.path}: unchanged since an earlier compile")
@@ -162,6 +162,7 @@ def _try(
             "candidate_step",
             {"key": candidate_key(record.name, variant_name, engine_name), "stage": stage, "path": record.path},
         ),
+        request.project.settings.tolerances,
     )
     candidate = Candidate(record.name, variant_name, attempt, variant, place)
     keep_candidate(key, candidate, folder)

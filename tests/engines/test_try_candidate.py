@@ -16,6 +16,7 @@ from cortex_compile.compiler import measure_latency, try_candidate
 from cortex_compile.compiler.artifacts import Attempt, Candidate
 from cortex_compile.compiler.capture_modules import CapturedModule, capture_modules
 from cortex_compile.compiler.finish_core import finish_core
+from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.python_backend.exchange import ExchangedCore, exchange_cores
 from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Manifest, Variant
 
@@ -60,7 +61,9 @@ def capture(predictor: Predictor, *calls: Callable[[nn.Module], Any]) -> Capture
 def attempt(captured: CapturedModule, folder: Path, engine: Any = None) -> tuple[Attempt, Variant | None]:
     (signature,) = captured.signatures.values()
     engine = engine or find_engine("onnxruntime")
-    return try_candidate.try_candidate(captured, signature, "v0", engine, folder, 1, "again", lambda _: None)
+    return try_candidate.try_candidate(
+        captured, signature, "v0", engine, folder, 1, "again", lambda _: None, Tolerances()
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import torch
 
 from cortex_compile.compiler.artifacts import Difference
 from cortex_compile.compiler.compare_tensors import worst_difference
+from cortex_compile.compiler.tolerances import Tolerance, Tolerances
 
 ONE = torch.ones(2, 2)
 INFINITE = torch.tensor([float("inf"), 1.0])
@@ -21,7 +22,7 @@ INFINITE = torch.tensor([float("inf"), 1.0])
     ],
 )
 def test_another_kind_of_result_is_a_sentence(expected: torch.Tensor, found: torch.Tensor, words: str) -> None:
-    difference = worst_difference([expected], [found], ["logits"])
+    difference = worst_difference([expected], [found], ["logits"], Tolerances())
     assert isinstance(difference, str)
     assert difference.startswith("logits: ")
     assert words in difference
@@ -30,31 +31,47 @@ def test_another_kind_of_result_is_a_sentence(expected: torch.Tensor, found: tor
 def test_the_worst_element_is_named() -> None:
     found = ONE.clone()
     found[1, 0] = 1.5
-    difference = worst_difference([ONE, ONE], [ONE, found], ["a", "b"])
+    difference = worst_difference([ONE, ONE], [ONE, found], ["a", "b"], Tolerances())
     assert isinstance(difference, Difference)
     assert (difference.where, difference.index, difference.found) == ("b", (1, 0), 1.5)
     assert difference.excess > 1
 
 
 def test_the_edge_of_the_tolerance() -> None:
-    inside = worst_difference([ONE], [ONE + 1.0e-3], ["a"])
-    outside = worst_difference([ONE], [ONE + 1.2e-3], ["a"])
+    inside = worst_difference([ONE], [ONE + 1.0e-3], ["a"], Tolerances())
+    outside = worst_difference([ONE], [ONE + 1.2e-3], ["a"], Tolerances())
     assert isinstance(inside, Difference)
     assert isinstance(outside, Difference)
     assert inside.excess <= 1 < outside.excess
 
 
 def test_integers_are_equal_or_not() -> None:
-    difference = worst_difference([torch.tensor([3])], [torch.tensor([4])], ["ids"])
+    difference = worst_difference([torch.tensor([3])], [torch.tensor([4])], ["ids"], Tolerances())
     assert isinstance(difference, Difference)
     assert difference.excess > 1
 
 
 def test_equal_infinities_are_equal() -> None:
-    difference = worst_difference([INFINITE], [INFINITE], ["a"])
+    difference = worst_difference([INFINITE], [INFINITE], ["a"], Tolerances())
     assert isinstance(difference, Difference)
     assert difference.excess == 0
 
 
 def test_another_number_of_results() -> None:
-    assert worst_difference([ONE], [], []) == "it returned 0 tensors, eager 1"
+    assert worst_difference([ONE], [], [], Tolerances()) == "it returned 0 tensors, eager 1"
+
+
+def test_another_tolerance() -> None:
+    wider = Tolerances(float32=Tolerance(0.0, 0.01))
+    difference = worst_difference([ONE], [ONE + 9e-3], ["a"], wider)
+    assert isinstance(difference, Difference)
+    assert 0.8 < difference.excess <= 1
+    of_float64 = worst_difference([ONE.double()], [ONE.double() + 9e-3], ["a"], wider)
+    assert isinstance(of_float64, Difference)
+    assert of_float64.excess > 1
+
+
+def test_what_is_looser_than_the_default_is_named() -> None:
+    assert list(Tolerances().looser_than(Tolerances())) == []
+    tighter_and_looser = Tolerances(float32=Tolerance(1e-6, 1e-2), float16=Tolerance(0.5, 0.0))
+    assert list(tighter_and_looser.looser_than(Tolerances())) == ["float32 relative 0.01", "float16 absolute 0.5"]
