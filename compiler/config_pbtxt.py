@@ -37,14 +37,21 @@ _QUEUE_TIMEOUT_MICROSECONDS = 60_000_000
 
 
 def predictor_config(manifest: Manifest) -> str:
-    """The predictor: bytes in and out, one process per instance, its own threads answer."""
+    """The predictor: bytes in and out, one process per instance, its own threads answer.
+
+    One that streams is decoupled, which Triton allows any number of responses to a request; and only one prediction
+    is in such a request, since the chunks of several could not be told apart.
+    """
     config = _new_config(manifest.name, "python", max_batch_size=0)
     _add(config.input, "payload", "uint8", (-1,))
     _add(config.input, "context", "uint8", (-1,), optional=True)
-    _add(config.input, "_sizes", "int64", (2, -1), optional=True)
     _add(config.output, "response", "uint8", (-1,))
     _add(config.output, "status", "uint8", (-1,))
-    _add(config.output, "_sizes", "int64", (2, -1))
+    if manifest.streaming:
+        config.model_transaction_policy.decoupled = True
+    else:
+        _add(config.input, "_sizes", "int64", (2, -1), optional=True)
+        _add(config.output, "_sizes", "int64", (2, -1))
     _add_instances(config, manifest.processes_per_replica, "KIND_CPU")
     return _text_of(config)
 

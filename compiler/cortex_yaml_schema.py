@@ -216,6 +216,8 @@ class Compile(_Section):
     device: Literal["auto", "cpu", "cuda"] | None = None
     leave_alone: list[str] = Field(default_factory=list)
     step_timeout: Annotated[float, BeforeValidator(_read_timeout_s)] | None = None
+    request_timeout: Annotated[float, BeforeValidator(_read_timeout_s)] | None = None
+    max_body_bytes: Count | None = None
 
 
 class Api(_Section):

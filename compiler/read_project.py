@@ -152,7 +152,8 @@ def _settings_of(located: LocatedApi) -> CompileSettings:
     if written is None:
         return CompileSettings()
     settings = CompileSettings(leave_alone=tuple(written.leave_alone))
-    names = {"placement": "placement", "precision": "precision", "device": "device", "step_timeout": "step_timeout_s"}
+    names = {"step_timeout": "step_timeout_s", "request_timeout": "request_timeout_s"}
+    names |= {key: key for key in ("placement", "precision", "device", "max_body_bytes")}
     found = {field: getattr(written, key) for key, field in names.items() if getattr(written, key) is not None}
     for index, engine in enumerate(written.engines or ()):
         try:

@@ -44,7 +44,14 @@ def run_workbench(
             else:
                 run.hear(message)
         if run.ended.reason is None:
-            return Trial(tuple(run.modules), tuple(run.candidates), tuple(run.cores), run.versions, tuple(run.notices))
+            return Trial(
+                tuple(run.modules),
+                tuple(run.candidates),
+                tuple(run.cores),
+                run.versions,
+                tuple(run.notices),
+                run.streaming,
+            )
         if run.under_way is None:
             raise PredictorError(
                 f"{project.folder / project.predictor}: the process that ran it stopped at the step {run.step!r} "
@@ -66,6 +73,7 @@ class _Run:
         self.cores: list[ChosenCore] = []
         self.versions: dict[str, str] = {}
         self.notices: list[str] = []
+        self.streaming = False
         self.under_way: dict[str, str] | None = None
         self.step = "start"
         self.ended = Ended(None)
@@ -90,6 +98,8 @@ class _Run:
             self.versions = value
         elif kind == "notice":
             self.notices.append(value)
+        elif kind == "streaming":
+            self.streaming = value
 
     def crashed(self, project: Project, reproduce: str) -> Candidate:
         assert self.under_way is not None

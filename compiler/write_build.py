@@ -37,11 +37,13 @@ def write_build(
     settings_of: SettingsOf,
     folder: Path,
     compiled_with: Mapping[str, str],
+    *,
+    streaming: bool = False,
 ) -> Manifest:
     """Write a whole build into ``folder``, which is there and empty, and return its manifest.
 
     ``settings_of(engine, threads)`` says how Triton runs a remote core. Big files are linked, not copied, from the
-    cores' folders, so those must not be written to afterwards.
+    cores' folders, so those must not be written to afterwards. ``streaming`` makes the predictor's model decoupled.
 
     Raises:
         ProjectError: a file of the project cannot be read, or the disk is full; the file is named.
@@ -54,7 +56,7 @@ def write_build(
         _copy_runtime(version_folder)
         _copy_project(project, version_folder / "project")
         written = tuple(_write_core(core, project, settings_of, repository) for core in cores)
-        manifest = _manifest_of(project, written, compiled_with)
+        manifest = replace(_manifest_of(project, written, compiled_with), streaming=streaming)
         (repository / project.name / "config.pbtxt").write_text(predictor_config(manifest))
         manifest = replace(manifest, files=_sha256_of_files(repository))
         write_manifest(manifest, version_folder / "manifest.json")
@@ -184,6 +186,8 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
         requirements=_requirements_of(project, cores),
         cores=cores,
         compiled_with=dict(compiled_with),
+        request_timeout_s=project.settings.request_timeout_s,
+        max_body_bytes=project.settings.max_body_bytes,
         cluster=project.cluster,
     )
 

@@ -157,6 +157,10 @@ class Manifest:
     """What cortex.yaml says for a cluster alone (replicas, CPU and memory, splitters), by its own keys."""
     files: dict[str, str] = field(default_factory=dict)
     """sha256 of every file below ``model_repository/`` but the manifest itself, by path relative to it."""
+    streaming: bool = False
+    """The predictor's model is decoupled: its answers go out in chunks, as they are made."""
+    request_timeout_s: float = 60.0
+    max_body_bytes: int = 64 * 1024 * 1024
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
