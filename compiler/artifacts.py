@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cortex_compile.compiler.tolerances import Tolerances
-from cortex_compile.python_backend.manifest import Core, Placement, Variant
+from cortex_compile.python_backend.manifest import BatchingSpec, Core, ModelsSpec, Placement, Variant
 
 # 1: the first.
 REPORT_VERSION = 1
@@ -70,6 +70,9 @@ class Project:
     settings: CompileSettings
     notices: tuple[str, ...] = ()
     """One line each: what was found that a person should know and that does not stop anything."""
+    server_side_batching: BatchingSpec | None = None
+    models: ModelsSpec | None = None
+    nan_as_null: bool = False
     cluster: dict[str, Any] = field(default_factory=dict)
     """What cortex.yaml says for a cluster alone, by its own keys: nothing here looks at it but the cluster targets."""
 

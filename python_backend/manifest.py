@@ -136,6 +136,27 @@ class Core:
 
 
 @dataclass(frozen=True)
+class BatchingSpec:
+    """``server_side_batching``: predict gets lists of requests. The interval starts with a batch's first request."""
+
+    max_batch_size: int
+    batch_interval_s: float
+
+
+@dataclass(frozen=True)
+class ModelsSpec:
+    """``multi_model_reloading``: the models that ``python_client`` hands out, each a folder of its own by name.
+
+    With ``directory``, every folder in it is a model, those that come later too. Paths are relative to the project, or
+    absolute. ``cache_size`` is how many models may be in memory at a time; None is all.
+    """
+
+    folders: dict[str, str] = field(default_factory=dict)
+    directory: str | None = None
+    cache_size: int | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A build: one API, the compiled cores inside it, and what it needs to run."""
 
@@ -153,6 +174,10 @@ class Manifest:
     requirements: tuple[str, ...]
     cores: tuple[Core, ...]
     compiled_with: dict[str, str]
+    server_side_batching: BatchingSpec | None = None
+    models: ModelsSpec | None = None
+    nan_as_null: bool = False
+    """NaN and infinity become null in JSON; else they are an error."""
     cluster: dict[str, Any] = field(default_factory=dict)
     """What cortex.yaml says for a cluster alone (replicas, CPU and memory, splitters), by its own keys."""
     files: dict[str, str] = field(default_factory=dict)
