@@ -16,7 +16,7 @@ from .response import EncodedResponse, encode
 from .signatures import line_of_method
 from .user_errors import describe_error
 
-__all__ = ["Answer", "answer", "describe_error"]
+__all__ = ["Answer", "answer", "answer_error", "call", "describe_error", "finish_answer", "parse_arguments"]
 
 _PLAIN_TEXT = (("content-type", "text/plain; charset=utf-8"),)
 
@@ -39,19 +39,31 @@ class Answer:
 def answer(predictor: object, loaded: LoadedClass, request: Request) -> Answer:
     """Parse what predict asks for, call it and encode what it returns. Each thing that can go wrong is an answer."""
     try:
-        arguments = _parse_arguments(loaded, request)
-        result = _call(predictor, "predict", arguments, loaded.predict_arguments)
-        encoded = _encode(result, loaded)
+        arguments = parse_arguments(loaded, request)
+        result = call(predictor, "predict", arguments, loaded.predict_arguments)
     except BadRequest as problem:
         return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
     except (Exception, SystemExit, asyncio.CancelledError) as error:
-        return _answer_error(error)
+        return answer_error(error)
+    return finish_answer(predictor, loaded, arguments, result)
+
+
+def finish_answer(predictor: object, loaded: LoadedClass, arguments: dict[str, Any], result: object) -> Answer:
+    """Encode what predict returned for these arguments."""
+    try:
+        encoded = _encode(result, loaded)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        return answer_error(error)
     background = _join_background(predictor, loaded, result, arguments, encoded)
     return Answer(encoded.body, encoded.status_code, encoded.headers, background=background)
 
 
-def _parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
-    """Only what is asked for: a predictor without payload answers any body."""
+def parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
+    """Only what is asked for: a predictor without payload answers any body.
+
+    Raises:
+        BadRequest: the request is not what its headers say.
+    """
     wanted = {*loaded.predict_arguments, *(loaded.post_predict_arguments or ())}
     arguments: dict[str, Any] = {"batch_id": None}
     if "payload" in wanted:
@@ -63,7 +75,7 @@ def _parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
     return arguments
 
 
-def _call(predictor: object, method: str, offered: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+def call(predictor: object, method: str, offered: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     result = getattr(predictor, method)(**{name: offered[name] for name in names})
     return asyncio.run(_wait_for(result)) if inspect.isawaitable(result) else result
 
@@ -82,7 +94,8 @@ def _encode(result: object, loaded: LoadedClass) -> EncodedResponse:
         raise PredictorError(text) from error
 
 
-def _answer_error(error: BaseException) -> Answer:
+def answer_error(error: BaseException) -> Answer:
+    """A plain 500, or what a raised HTTPException says."""
     exceptions = sys.modules.get("starlette.exceptions")
     if exceptions is not None and isinstance(error, exceptions.HTTPException):
         # Cortex sent the detail as it is, without JSON around it.
@@ -104,6 +117,6 @@ def _join_background(
             if task is not None:
                 task()
         finally:
-            _call(predictor, "post_predict", {**arguments, "response": result}, names)
+            call(predictor, "post_predict", {**arguments, "response": result}, names)
 
     return run_both

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .answer import Answer, answer, describe_error
+from .batch_requests import batches_at_once
+from .batched_predictions import BatchedPredictions
 from .load_predictor import create_predictor, enter_project, load_predictor_class
 from .logs import RUNTIME_LOGGER, start_logging
 from .manifest import Manifest, read_manifest
@@ -41,10 +43,17 @@ class TritonPythonModel:
         _leave_import_path(version_folder)
         enter_project(version_folder / "project", manifest.python_path, manifest.env)
         self._in_flight = threading.BoundedSemaphore(_limit_per_process(manifest))
-        self._threads = ThreadPoolExecutor(manifest.threads_per_process, thread_name_prefix="predict")
+        batching = manifest.server_side_batching
+        threads = batches_at_once(batching, manifest.threads_per_process) if batching else manifest.threads_per_process
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.
         self._threads.submit(self._create_predictor, manifest, version_folder).result()
+        self._batches: BatchedPredictions | None = None
+        if batching:
+            self._batches = BatchedPredictions(self._predictor, self._loaded, batching, _run_background)
+            for _ in range(threads):
+                self._threads.submit(self._batches.run)
 
     def execute(self, requests: list[Any]) -> list[None]:
         for request in requests:
@@ -53,6 +62,8 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """What is in flight is answered first."""
+        if self._batches is not None:
+            self._batches.close()
         self._threads.shutdown(wait=True)
 
     def _create_predictor(self, manifest: Manifest, version_folder: Path) -> None:
@@ -79,10 +90,23 @@ class TritonPythonModel:
             return
         call = PendingCall(len(predictions), partial(_send, sender))
         for index, prediction in enumerate(predictions):
-            if self._in_flight.acquire(blocking=False):
-                self._threads.submit(self._predict, prediction, partial(call.finish, index))
+            finish = partial(call.finish, index)
+            if not self._in_flight.acquire(blocking=False):
+                finish(_OVERLOADED)
+            elif self._batches is not None:
+                self._gather(self._batches, prediction, finish)
             else:
-                call.finish(index, _OVERLOADED)
+                self._threads.submit(self._predict, prediction, finish)
+
+    def _gather(self, batches: BatchedPredictions, prediction: PredictionBytes, finish: Any) -> None:
+        try:
+            request = request_from_context(prediction.payload, prediction.context)
+            batches.add(request, partial(self._deliver, finish))
+        except BadRequest as problem:
+            self._deliver(finish, _answer_bad_request(problem))
+        except Exception:
+            _LOGGER.exception("a request could not be read")
+            self._deliver(finish, _FAILED)
 
     def _predict(self, prediction: PredictionBytes, finish: Any) -> None:
         result = _FAILED
@@ -92,14 +116,13 @@ class TritonPythonModel:
             # The client of a call without an answer waits for ever, so not even this may pass.
             _LOGGER.exception("a prediction ended in an unexpected way")
         finally:
-            # Before the answer goes out: its client's next request must find the place free.
-            self._in_flight.release()
-            finish(result)
-        if result.background is not None:
-            try:
-                result.background()
-            except (Exception, SystemExit):
-                _LOGGER.exception("work after the answer failed")
+            self._deliver(finish, result)
+        _run_background(result)
+
+    def _deliver(self, finish: Any, result: Answer) -> None:
+        # Before the answer goes out: its client's next request must find the place free.
+        self._in_flight.release()
+        finish(result)
 
     def _answer(self, prediction: PredictionBytes) -> Answer:
         try:
@@ -111,6 +134,14 @@ class TritonPythonModel:
             told = describe_error(result.error, self._loaded.project)
             _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=result.error)
         return result
+
+
+def _run_background(result: Answer) -> None:
+    if result.background is not None:
+        try:
+            result.background()
+        except (Exception, SystemExit):
+            _LOGGER.exception("work after the answer failed")
 
 
 def _limit_per_process(manifest: Manifest) -> int:
