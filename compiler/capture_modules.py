@@ -9,14 +9,16 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, dump_spec, flatten, flatten_arguments
+from cortex_compile.python_backend.caches import UnsupportedCache
+from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, dump_spec, flatten_arguments
 from cortex_compile.python_backend.exchange import hooked_part
 from cortex_compile.python_backend.find_modules import find_modules
+from cortex_compile.python_backend.results import ResultPlan, plan_result
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +31,11 @@ _CONTAINERS = (tuple, list, dict)
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """Copies of what went into a call, made before it, and of what came out."""
+    """Copies of the tensors that went into a call, made before it, and of those that a graph would have to put out."""
 
     arguments: FlatTree
-    result: FlatTree
+    plan: ResultPlan
+    outputs: tuple[torch.Tensor, ...]
 
 
 @dataclass
@@ -41,6 +44,7 @@ class CapturedSignature:
 
     arguments_spec: str
     result_spec: str
+    plan: ResultPlan
     calls: list[RecordedCall] = field(default_factory=list)
     count: int = 0
 
@@ -161,7 +165,7 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
     except UnsupportedLeaf as error:
         captured.refused = f"an argument cannot go through a graph: {error}"
         return call(*args, **kwargs)
-    copies = FlatTree(tuple(_copy(tensor) for tensor in arguments.tensors), arguments.leaves, arguments.spec)
+    copies = replace(arguments, tensors=tuple(_copy(tensor) for tensor in arguments.tensors), caches=())
     state = list(module.parameters()) + list(module.buffers())
     random_before = torch.random.get_rng_state()
     versions_before = _versions(state), _versions(arguments.tensors)
@@ -180,33 +184,35 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
         captured.refused = "it changes its arguments in place"
         return result
     try:
-        flat = flatten(result)
-        _check_containers(flat.spec, "the result")
-        result_spec = dump_spec(flat.spec)
-    except UnsupportedLeaf as error:
+        plan, outputs = plan_result(arguments, result)
+        _check_containers(plan.spec, "the result")
+        result_spec = dump_spec(plan.spec)
+    except (UnsupportedLeaf, UnsupportedCache) as error:
         captured.refused = f"its result cannot come out of a graph: {error}"
         return result
-    reason = _unsupported(captured, arguments, flat, state)
+    reason = _unsupported(captured, arguments, outputs, state)
     if reason is not None:
         captured.refused = reason
         return result
-    shapes = FlatTree(tuple(_copy(tensor) for tensor in flat.tensors), flat.leaves, flat.spec)
-    _keep(captured, RecordedCall(copies, shapes), arguments_spec, result_spec)
+    call_record = RecordedCall(copies, plan, tuple(_copy(tensor) for tensor in outputs))
+    _keep(captured, call_record, arguments_spec, result_spec)
     return result
 
 
-def _unsupported(captured: CapturedModule, arguments: FlatTree, result: FlatTree, state: list[Any]) -> str | None:
+def _unsupported(
+    captured: CapturedModule, arguments: FlatTree, outputs: Sequence[torch.Tensor], state: list[Any]
+) -> str | None:
     if not arguments.tensors:
         return "it takes no tensor"
-    if not result.tensors:
-        return "it returns no tensor"
+    if not outputs:
+        return "it returns no tensor of its own"
     storages = {tensor.untyped_storage().data_ptr() for tensor in (*arguments.tensors, *state) if tensor.numel()}
-    if any(tensor.numel() and tensor.untyped_storage().data_ptr() in storages for tensor in result.tensors):
+    if any(tensor.numel() and tensor.untyped_storage().data_ptr() in storages for tensor in outputs):
         return "its result shares memory with an argument or a parameter"
     part = hooked_part(captured.module)
     if part is not None:
         return f"its part {part!r} has a hook, which a graph would not call"
-    for tensor in (*arguments.tensors, *result.tensors):
+    for tensor in (*arguments.tensors, *outputs):
         if tensor.device.type != "cpu":
             return f"it runs on {tensor.device}, and graphs for that device are not made yet"
         if str(tensor.dtype).removeprefix("torch.") not in NUMPY_DTYPES:
@@ -221,17 +227,27 @@ NUMPY_DTYPES = frozenset(
 
 def _keep(captured: CapturedModule, call: RecordedCall, arguments_spec: str, result_spec: str) -> None:
     kinds = tuple((tensor.dtype, tensor.dim()) for tensor in call.arguments.tensors)
-    constants = tuple((leaf.tensor, type(leaf.constant), leaf.constant) for leaf in call.arguments.leaves)
+    constants = tuple((leaf.tensor, leaf.cache, type(leaf.constant), leaf.constant) for leaf in call.arguments.leaves)
     signature = captured.signatures.setdefault(
-        (arguments_spec, kinds, constants), CapturedSignature(arguments_spec, result_spec)
+        (arguments_spec, kinds, constants, call.arguments.states),
+        CapturedSignature(arguments_spec, result_spec, call.plan),
     )
     signature.count += 1
-    if signature.result_spec != result_spec:
+    if (signature.result_spec, signature.plan.leaves, signature.plan.caches) != (
+        result_spec,
+        call.plan.leaves,
+        call.plan.caches,
+    ):
         captured.refused = "it answers the same kind of call with different structures"
         return
     shapes = [tensor.shape for tensor in call.arguments.tensors]
     known = [[tensor.shape for tensor in kept.arguments.tensors] for kept in signature.calls]
-    if shapes not in known and len(signature.calls) < KEPT_CALLS:
+    if shapes not in known:
+        # A decoder's steps grow by one: the first, then ever later ones, show more than the first few.
+        if len(signature.calls) == KEPT_CALLS:
+            if signature.count & (signature.count - 1):
+                return
+            signature.calls.pop(1)
         signature.calls.append(call)
 
 

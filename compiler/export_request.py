@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from cortex_compile.backends.protocol import ExportRequest
 from cortex_compile.compiler.capture_modules import RecordedCall
 from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, resize
-from cortex_compile.python_backend.calls import FlatTree, flatten, leaf_paths, unflatten
+from cortex_compile.python_backend.calls import FlatTree, flatten_arguments, leaf_paths, rebuild_arguments
+from cortex_compile.python_backend.manifest import CacheState
+from cortex_compile.python_backend.results import ResultPlan, collect_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -19,13 +21,11 @@ if TYPE_CHECKING:
 
 def make_export_request(module: torch.nn.Module, call: RecordedCall, axes: frozenset[Axis]) -> ExportRequest:
     inputs = _tensor_names(_argument_labels(module, call.arguments), taken=())
-    outputs = _tensor_names(_result_labels(call.result), taken=inputs)
-    return ExportRequest(
-        tensors_only(module, call.arguments), _example(call.arguments.tensors, axes), inputs, outputs, axes
-    )
+    outputs = _tensor_names(_result_labels(call.plan), taken=inputs)
+    return ExportRequest(tensors_only(module, call), _example(call.arguments.tensors, axes), inputs, outputs, axes)
 
 
-def tensors_only(module: torch.nn.Module, arguments: FlatTree) -> torch.nn.Module:
+def tensors_only(module: torch.nn.Module, call: RecordedCall) -> torch.nn.Module:
     """A module that takes the tensors of a call, puts the constants back, and returns the tensors of the result."""
     import torch
 
@@ -37,8 +37,9 @@ def tensors_only(module: torch.nn.Module, arguments: FlatTree) -> torch.nn.Modul
             self.training = module.training
 
         def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            args, kwargs = unflatten(arguments.spec, arguments.leaves, tensors)
-            return flatten(self.module(*args, **kwargs)).tensors
+            args, kwargs = rebuild_arguments(call.arguments, tensors)
+            arguments = flatten_arguments(args, kwargs)
+            return collect_outputs(call.plan, arguments, self.module(*args, **kwargs))
 
     return TensorsOnly()
 
@@ -75,19 +76,42 @@ def _example(tensors: Sequence[torch.Tensor], axes: frozenset[Axis]) -> tuple[to
 def _argument_labels(module: torch.nn.Module, arguments: FlatTree) -> Iterator[str]:
     """A name for each tensor: the parameter of forward it was given for, and where it stands inside it."""
     parameters = list(inspect.signature(module.forward).parameters)
-    for path, leaf in zip(leaf_paths(arguments.spec), arguments.leaves, strict=True):
-        if leaf.tensor is not None:
-            group, first, *rest = path
-            if group == 0 and isinstance(first, int) and first < len(parameters):
-                first = parameters[first]
-            yield "_".join(str(key) for key in (first, *rest))
+    labels = []
+    for path in leaf_paths(arguments.spec):
+        group, first, *rest = path
+        if group == 0 and isinstance(first, int) and first < len(parameters):
+            first = parameters[first]
+        labels.append("_".join(str(key) for key in (first, *rest)))
+    yield from (label for label, leaf in zip(labels, arguments.leaves, strict=True) if leaf.tensor is not None)
+    caches = [label for label, leaf in zip(labels, arguments.leaves, strict=True) if leaf.cache is not None]
+    for label, state in zip(caches, arguments.states, strict=True):
+        yield from _cache_labels(label, state)
 
 
-def _result_labels(result: FlatTree) -> Iterator[str]:
-    for path, leaf in zip(leaf_paths(result.spec), result.leaves, strict=True):
+def _result_labels(plan: ResultPlan) -> Iterator[str]:
+    """A name for each output: where it stands in the result, and for a cache's tensors their layer."""
+    labels: dict[int, str] = {}
+    cache_names = {index: "cache" for index in range(len(plan.caches))}
+    for path, leaf in zip(leaf_paths(plan.spec), plan.leaves, strict=True):
+        named = path if path and isinstance(path[0], str) else ("output", *path)
+        label = "_".join(str(key) for key in named)
         if leaf.tensor is not None:
-            named = path if path and isinstance(path[0], str) else ("output", *path)
-            yield "_".join(str(key) for key in named)
+            labels[leaf.tensor] = label
+        elif leaf.cache is not None:
+            cache_names[leaf.cache] = label
+    for index, cache in enumerate(plan.caches):
+        for leaf, label in zip(cache.tensors, _cache_labels(cache_names[index], cache.state), strict=True):
+            if leaf.tensor is not None:
+                labels[leaf.tensor] = label
+    yield from (labels[index] for index in range(len(labels)))
+
+
+def _cache_labels(name: str, state: CacheState) -> Iterator[str]:
+    for group, flags in (("", state.layers), ("cross_", state.cross_layers)):
+        for layer, filled in enumerate(flags):
+            if filled:
+                yield f"{name}_{group}{layer}_key"
+                yield f"{name}_{group}{layer}_value"
 
 
 def _tensor_names(labels: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportRequest, Refused, Session
 from cortex_compile.compiler.artifacts import Attempt, Measurement, Verdict
-from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
+from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
 from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, candidate_axes
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 from cortex_compile.errors import CortexCompileError
-from cortex_compile.python_backend.calls import flatten, unflatten
+from cortex_compile.python_backend.calls import rebuild_arguments
 from cortex_compile.python_backend.compiled_forward import CallCounts, ReadyVariant, make_compiled_forward
 from cortex_compile.python_backend.manifest import TensorSpec, Variant
 
@@ -157,12 +157,14 @@ def _variant(
         arguments=signature.arguments_spec,
         argument_leaves=call.arguments.leaves,
         result=signature.result_spec,
-        result_leaves=call.result.leaves,
+        result_leaves=call.plan.leaves,
         inputs=_tensor_specs(request.input_names, call.arguments.tensors, exported.input_shapes),
-        outputs=_tensor_specs(request.output_names, call.result.tensors, exported.output_shapes),
+        outputs=_tensor_specs(request.output_names, call.outputs, exported.output_shapes),
         dimensions=proof.dimensions,
         batch_dimension=proof.verdict.batch_dimension,
         graph=str(exported.graph),
+        argument_caches=call.arguments.states,
+        result_caches=call.plan.caches,
     )
 
 
@@ -186,15 +188,15 @@ def _measure(
     measurements = []
     with _no_grad():
         for call in signature.calls:
-            args, kwargs = unflatten(call.arguments.spec, call.arguments.leaves, call.arguments.tensors)
-            expected = flatten(compiled(*args, **kwargs)).leaves
-            if counts.eager or expected != call.result.leaves:
+            call_with(compiled, call)
+            if counts.eager:
                 return (), f"a recorded call does not match its own signature ({', '.join(counts.eager)})"
             shapes = describe_inputs(equal.variant.inputs, call.arguments.tensors)
+            # The arguments are made anew each time: a cache among them grows.
             measurements.append(
                 measure_latency(
-                    lambda args=args, kwargs=kwargs: eager(*args, **kwargs),  # type: ignore[misc]
-                    lambda args=args, kwargs=kwargs: compiled(*args, **kwargs),  # type: ignore[misc]
+                    lambda call=call: call_with(eager, call),  # type: ignore[misc]
+                    lambda call=call: call_with(compiled, call),  # type: ignore[misc]
                     ", ".join(shapes),
                     threads,
                 )
@@ -203,6 +205,12 @@ def _measure(
     if speedup < MINIMUM_SPEEDUP:
         return tuple(measurements), f"not faster than eager: {speedup:.2f}×, needed are {MINIMUM_SPEEDUP}×"
     return tuple(measurements), ""
+
+
+def call_with(forward: Callable[..., Any], call: RecordedCall) -> Any:
+    """Repeat a recorded call."""
+    args, kwargs = rebuild_arguments(call.arguments, call.arguments.tensors)
+    return forward(*args, **kwargs)
 
 
 def describe_inputs(specs: Sequence[TensorSpec], tensors: Sequence[torch.Tensor]) -> tuple[str, ...]:

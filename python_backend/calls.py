@@ -1,7 +1,7 @@
 """A module's call taken apart into tensors and constants, and put together again.
 
 Arguments and results are torch pytrees. Their tensor leaves go through the graph; all other leaves are constants of
-the signature, so a call with another constant is another signature.
+the signature, so a call with another constant is another signature. Caches are leaves too, with tensors of their own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .manifest import Leaf
+from .caches import UnsupportedCache, is_cache, put_together, take_apart
+from .manifest import CacheState, Leaf
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,13 @@ class UnsupportedLeaf(Exception):
 
 @dataclass(frozen=True)
 class FlatTree:
-    """``tensors`` in order, ``leaves`` saying for each leaf which tensor or constant it is, ``spec`` the tree."""
+    """``tensors`` in order, those of the caches last; ``leaves`` say what each leaf is, ``spec`` is the tree."""
 
     tensors: tuple[torch.Tensor, ...]
     leaves: tuple[Leaf, ...]
     spec: Any
+    caches: tuple[Any, ...] = ()
+    states: tuple[CacheState, ...] = ()
 
 
 def flatten_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlatTree:
@@ -44,24 +47,39 @@ def flatten_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlatTre
 def flatten(tree: Any) -> FlatTree:
     """
     Raises:
-        UnsupportedLeaf: a leaf is neither a tensor nor a JSON value.
+        UnsupportedLeaf: a leaf is neither a tensor, nor a cache that can be taken apart, nor a JSON value.
     """
     import torch
     from torch.utils import _pytree as pytree
 
-    values, spec = pytree.tree_flatten(tree)
+    values, spec = pytree.tree_flatten(tree, is_leaf=is_cache)
     tensors: list[torch.Tensor] = []
     leaves: list[Leaf] = []
+    caches: list[Any] = []
     for index, value in enumerate(values):
         if isinstance(value, torch.Tensor):
             leaves.append(Leaf(tensor=len(tensors)))
             tensors.append(value)
         elif type(value) in CONSTANT_TYPES:
             leaves.append(Leaf(constant=value))
+        elif is_cache(value):
+            leaves.append(Leaf(cache=len(caches)))
+            caches.append(value)
         else:
-            where = ".".join(str(key) for key in leaf_paths(spec)[index])
-            raise UnsupportedLeaf(f"{where or 'it'} is a {type(value).__name__}")
-    return FlatTree(tuple(tensors), tuple(leaves), spec)
+            raise UnsupportedLeaf(f"{_where(spec, index)} is a {type(value).__name__}")
+    states: list[CacheState] = []
+    for cache in caches:
+        try:
+            state, held = take_apart(cache)
+        except UnsupportedCache as error:
+            raise UnsupportedLeaf(f"it holds {error}") from error
+        states.append(state)
+        tensors += held
+    return FlatTree(tuple(tensors), tuple(leaves), spec, tuple(caches), tuple(states))
+
+
+def _where(spec: Any, index: int) -> str:
+    return ".".join(str(key) for key in leaf_paths(spec)[index]) or "it"
 
 
 def leaf_paths(spec: Any) -> list[tuple[int | str, ...]]:
@@ -78,11 +96,42 @@ def leaf_paths(spec: Any) -> list[tuple[int | str, ...]]:
     return [(key, *rest) for key, child in zip(keys, children, strict=True) for rest in leaf_paths(child)]
 
 
-def unflatten(spec: Any, leaves: Sequence[Leaf], tensors: Sequence[Any]) -> Any:
+def rebuild_arguments(call: FlatTree, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The ``args`` and ``kwargs`` of a call with other tensors, and with caches of its own."""
+    place = len(tensors) - sum(map(cache_tensor_count, call.states))
+    caches = []
+    for state in call.states:
+        count = cache_tensor_count(state)
+        caches.append(put_together(state, tensors[place : place + count]))
+        place += count
+    args, kwargs = unflatten(call.spec, call.leaves, tensors, caches)
+    return args, kwargs
+
+
+def cache_tensor_count(state: CacheState) -> int:
+    return 2 * (sum(state.layers) + sum(state.cross_layers))
+
+
+def unflatten(
+    spec: Any,
+    leaves: Sequence[Leaf],
+    tensors: Sequence[Any],
+    caches: Sequence[Any] = (),
+    arguments: Sequence[Any] = (),
+) -> Any:
     """Put a tree together again; the inverse of ``flatten``."""
     from torch.utils import _pytree as pytree
 
-    values = [leaf.constant if leaf.tensor is None else tensors[leaf.tensor] for leaf in leaves]
+    values = []
+    for leaf in leaves:
+        if leaf.tensor is not None:
+            values.append(tensors[leaf.tensor])
+        elif leaf.argument is not None:
+            values.append(arguments[leaf.argument])
+        elif leaf.cache is not None:
+            values.append(caches[leaf.cache])
+        else:
+            values.append(leaf.constant)
     return pytree.tree_unflatten(values, spec)
 
 
@@ -106,10 +155,14 @@ def load_spec(text: str) -> Any:
 
 
 def equal_constants(expected: Sequence[Leaf], found: Sequence[Leaf]) -> bool:
-    """True if the same leaves are tensors and all constants are equal in type and value."""
+    """True if the same leaves are tensors and caches, and all constants are equal in type and value."""
     return len(expected) == len(found) and all(
-        mine.tensor == theirs.tensor
-        and type(mine.constant) is type(theirs.constant)
-        and mine.constant == theirs.constant
+        mine is theirs
+        or (
+            mine.tensor == theirs.tensor
+            and mine.cache == theirs.cache
+            and type(mine.constant) is type(theirs.constant)
+            and mine.constant == theirs.constant
+        )
         for mine, theirs in zip(expected, found, strict=True)
     )

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec, unflatten
+from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec
 from .fingerprint import changed_attribute
-from .manifest import Leaf, Variant
+from .manifest import Variant
+from .results import ResultPlan, rebuild_result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,8 +47,8 @@ class ReadyVariant:
         self.session = session
         self._argument_spec = load_spec(variant.arguments)
         self._argument_leaves = variant.argument_leaves
-        self._result_spec = load_spec(variant.result)
-        self._result_leaves: Sequence[Leaf] = variant.result_leaves
+        self._argument_caches = variant.argument_caches
+        self._plan = ResultPlan(load_spec(variant.result), variant.result_leaves, variant.result_caches)
         self._dtypes = [getattr(torch, tensor.dtype) for tensor in variant.inputs]
         self._ranks = [len(tensor.shape) for tensor in variant.inputs]
         self._fixed: list[tuple[int, int, int]] = []
@@ -68,6 +69,8 @@ class ReadyVariant:
         """Why this variant does not fit a call, or None. The words are few and fixed: they label a metric."""
         if call.spec != self._argument_spec or not equal_constants(self._argument_leaves, call.leaves):
             return "other arguments"
+        if call.states != self._argument_caches:
+            return "other state of a cache"
         for tensor, dtype, rank in zip(call.tensors, self._dtypes, self._ranks, strict=True):
             if tensor.dtype != dtype:
                 return "other dtype"
@@ -92,7 +95,7 @@ class ReadyVariant:
         # ascontiguousarray makes a scalar a vector of one.
         arrays = [array.reshape(tensor.shape) for array, tensor in zip(arrays, call.tensors, strict=True)]
         results = [torch.from_numpy(array) for array in self.session.run(arrays)]
-        return unflatten(self._result_spec, self._result_leaves, results)
+        return rebuild_result(self._plan, call, results)
 
 
 def not_runnable(call: FlatTree) -> str | None:

@@ -108,7 +108,7 @@ def test_arguments_are_copied_before_the_call_and_results_after_it() -> None:
     (captured,) = capture(Predictor(net=TwoParts()), use).values()
     (signature,) = captured.signatures.values()
     assert signature.calls[0].arguments.tensors[0].tolist() == [[1.0, 1.0]]
-    assert signature.calls[0].result.tensors[0].abs().sum() > 0
+    assert signature.calls[0].outputs[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_arguments_are_copied_before_the_call_and_results_after_it() -> None:
         (Counts(), lambda p: p.net(torch.ones(1, 2)), "changes its own buffers"),
         (WritesIntoItsArgument(), lambda p: p.net(torch.ones(1, 2)), "changes its arguments in place"),
         (ReturnsAView(), lambda p: p.net(torch.ones(1, 2)), "shares memory with an argument"),
-        (nn.Identity(), lambda p: p.net(torch.ones(1, 2)), "shares memory with an argument"),
+        (nn.Identity(), lambda p: p.net(torch.ones(1, 2)), "returns no tensor of its own"),
         (TakesASet(), lambda p: p.net(torch.ones(1, 2), {"a"}), "0.1 is a set"),
         (nn.Linear(2, 2).bfloat16(), lambda p: p.net(torch.ones(1, 2).bfloat16()), "bfloat16"),
     ],
