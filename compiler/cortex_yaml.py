@@ -6,25 +6,27 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cortex_compile.compiler.cortex_yaml_schema import Api
+from cortex_compile.compiler.cortex_yaml_schema import Api, TrafficSplitter
 from cortex_compile.compiler.yaml_reader import Key, YamlFile, read_yaml
 from cortex_compile.errors import ProjectError
 
-__all__ = ["CortexYaml", "LocatedApi", "OtherKind", "did_you_mean", "keys_without_effect", "read_cortex_yaml"]
+__all__ = ["CortexYaml", "Located", "LocatedApi", "OtherKind", "check_cortex_yaml", "did_you_mean", "read_cortex_yaml"]
 
-_OTHER_KINDS = ("BatchAPI", "AsyncAPI", "TaskAPI", "TrafficSplitter")
+_OTHER_KINDS = ("BatchAPI", "AsyncAPI", "TaskAPI")
+
+Entry = TypeVar("Entry", Api, TrafficSplitter)
 
 
 @dataclass(frozen=True)
-class LocatedApi:
-    """A RealtimeAPI and where it stands."""
+class Located(Generic[Entry]):
+    """An entry of the file and where it stands."""
 
-    api: Api
+    api: Entry
     index: int
     file: YamlFile
 
@@ -32,6 +34,9 @@ class LocatedApi:
         """``FILE:LINE: api 'NAME', KEY``: the beginning of an error message about a key."""
         where = f", {_key_path(keys)}" if keys else ""
         return f"{self.file.at(self.index, *keys)}: api {self.api.name!r}{where}"
+
+
+LocatedApi = Located[Api]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class OtherKind:
 class CortexYaml:
     file: YamlFile
     apis: tuple[LocatedApi, ...]
+    splitters: tuple[Located[TrafficSplitter], ...]
     others: tuple[OtherKind, ...]
 
 
@@ -66,18 +72,22 @@ def check_cortex_yaml(file: YamlFile) -> CortexYaml:
     """
     if not isinstance(file.value, list) or not all(isinstance(entry, dict) for entry in file.value):
         raise ProjectError(f"{file.at()}: found {_shown(file.value)}, expected a list of APIs: '- name: my-api' …")
-    apis, others = [], []
+    apis: list[LocatedApi] = []
+    splitters: list[Located[TrafficSplitter]] = []
+    others: list[OtherKind] = []
     for index, entry in enumerate(file.value):
         if entry.get("kind") in _OTHER_KINDS:
             predictor = entry.get("predictor")
             path = predictor.get("path") if isinstance(predictor, dict) else None
             name, kind = str(entry.get("name")), str(entry["kind"])
             others.append(OtherKind(name, kind, path if isinstance(path, str) else None, file.at(index)))
+        elif entry.get("kind") == "TrafficSplitter":
+            splitters.append(Located(_validate(file, index, entry, TrafficSplitter), index, file))
         else:
-            apis.append(LocatedApi(_validate(file, index, entry), index, file))
-    _refuse_duplicates(apis, "name", ("name",), lambda api: api.name)
-    _refuse_duplicates(apis, "endpoint", ("networking", "endpoint"), _endpoint_of)
-    return CortexYaml(file, tuple(apis), tuple(others))
+            apis.append(Located(_validate(file, index, entry, Api), index, file))
+    _refuse_duplicates([*apis, *splitters], "name", ("name",), lambda entry: entry.name)
+    _refuse_duplicates([*apis, *splitters], "endpoint", ("networking", "endpoint"), _endpoint_of)
+    return CortexYaml(file, tuple(apis), tuple(splitters), tuple(others))
 
 
 def did_you_mean(found: object, candidates: Iterable[str]) -> str:
@@ -86,32 +96,18 @@ def did_you_mean(found: object, candidates: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def keys_without_effect(api: Api) -> tuple[tuple[Key, ...], ...]:
-    """The keys that were written and that only a cluster, or Cortex's own images, can honour."""
-    keys: list[tuple[Key, ...]] = [
-        ("predictor", name)
-        for name in ("image", "tensorflow_serving_image", "shm_size")
-        if getattr(api.predictor, name) is not None
-    ]
-    keys += [("compute", name) for name in ("cpu", "mem", "inf") if getattr(api.compute, name)]
-    if api.autoscaling is not None:
-        written = api.autoscaling.model_fields_set - {"max_replica_concurrency"}
-        keys += [("autoscaling", name) for name in type(api.autoscaling).model_fields if name in written]
-    keys += [(name,) for name in ("update_strategy", "monitoring") if getattr(api, name) is not None]
-    if api.networking is not None:
-        keys += [("networking", name) for name in ("local_port", "api_gateway") if getattr(api.networking, name)]
-    return tuple(keys)
-
-
-def _endpoint_of(api: Api) -> str:
+def _endpoint_of(api: Api | TrafficSplitter) -> str:
     return (api.networking and api.networking.endpoint) or f"/{api.name}"
 
 
 def _refuse_duplicates(
-    apis: Sequence[LocatedApi], what: str, keys: tuple[Key, ...], value_of: Callable[[Api], str]
+    entries: Sequence[LocatedApi | Located[TrafficSplitter]],
+    what: str,
+    keys: tuple[Key, ...],
+    value_of: Callable[[Api | TrafficSplitter], str],
 ) -> None:
-    seen: dict[str, LocatedApi] = {}
-    for located in apis:
+    seen: dict[str, LocatedApi | Located[TrafficSplitter]] = {}
+    for located in sorted(entries, key=lambda entry: entry.index):
         value = value_of(located.api)
         if value in seen:
             first = seen[value].file.at(seen[value].index, *keys)
@@ -119,9 +115,9 @@ def _refuse_duplicates(
         seen[value] = located
 
 
-def _validate(file: YamlFile, index: int, entry: dict[Any, Any]) -> Api:
+def _validate(file: YamlFile, index: int, entry: dict[Any, Any], model: type[Entry]) -> Entry:
     try:
-        return Api.model_validate(entry)
+        return model.model_validate(entry)
     except ValidationError as error:
         problems = [(_written_keys(problem["loc"]), problem) for problem in error.errors(include_url=False)]
         # A misspelt key is told before the missing one that it stands for.
@@ -130,7 +126,7 @@ def _validate(file: YamlFile, index: int, entry: dict[Any, Any]) -> Api:
         name = entry.get("name")
         who = f"api {name!r}" if isinstance(name, str) else f"the API at position {index + 1}"
         more = f" ({len(problems) - 1} more after this one.)" if len(problems) > 1 else ""
-        raise ProjectError(f"{file.at(index, *keys)}: {who}, {_described(keys, first)}{more}") from None
+        raise ProjectError(f"{file.at(index, *keys)}: {who}, {_described(keys, first, model)}{more}") from None
 
 
 _EXPECTED = {
@@ -147,20 +143,21 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
+    "finite_number": "a number that is finite",
     "too_short": "at least {min_length} entry",
     "value_error": "{error}",
     "invalid-json-value": "a value that JSON can hold",
 }
 
 
-def _described(keys: tuple[Key, ...], problem: ErrorDetails) -> str:
+def _described(keys: tuple[Key, ...], problem: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context, path = problem["type"], problem.get("ctx", {}), _key_path(keys)
     if kind == "missing":
         return f"{path}: the key is missing. Add it."
     if kind == "extra_forbidden":
-        known = _known_keys(keys[:-1])
+        known = _known_keys(keys[:-1], model)
         return f"{path}: the key {keys[-1]!r} is not known.{did_you_mean(keys[-1], known)} Known: {', '.join(known)}."
-    if problem["loc"][-1] == "[key]":
+    if problem["loc"][-1:] == ("[key]",):
         return f"{_key_path(keys[:-1])}: found the key {keys[-1]!r}, expected keys that are text: write '{keys[-1]}'."
     expected = _EXPECTED.get(kind, problem["msg"]).format(**context)
     candidates = expected.replace("'", "").replace(" or ", ", ").split(", ") if kind == "literal_error" else ()
@@ -168,9 +165,8 @@ def _described(keys: tuple[Key, ...], problem: ErrorDetails) -> str:
     return f"{path}: found {_shown(problem['input'])}, expected {expected}.{hint}"
 
 
-def _known_keys(keys: Sequence[Key]) -> list[str]:
+def _known_keys(keys: Sequence[Key], model: type[BaseModel]) -> list[str]:
     """The keys of the section that a path of keys leads to, by walking the models' annotations."""
-    model: type[BaseModel] = Api
     for key in keys:
         if isinstance(key, str):
             model = _model_in(model.model_fields[key].annotation)

@@ -1,156 +1,154 @@
-"""What may stand in a RealtimeAPI of cortex.yaml, from v0.18 to v0.31, and under our own key ``compile:``.
+"""What may stand in cortex.yaml: the RealtimeAPI and TrafficSplitter of Cortex v0.18 to v0.31, and our ``compile:``.
 
-A validator raises ValueError with what was expected; ``cortex_yaml.py`` adds the file, the line, the key and the value.
-Where Cortex's documented default is null, null may be written.
+``cortex_yaml.py`` reads a file with these models, and ``scripts/write_schema`` makes the JSON schema for editors of
+them, with the text under each key. Where Cortex's documented default is null, null may be written.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
+from pydantic.json_schema import GenerateJsonSchema
 
-from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
+from cortex_compile.compiler.quantities import parse_quantity
+from cortex_compile.compiler.yaml_values import (
+    Count,
+    Endpoint,
+    Env,
+    Name,
+    Query,
+    Replicas,
+    Surge,
+    TimeoutS,
+    check_duration,
+    check_quantity,
+)
 
-__all__ = ["MAX_NAME_LENGTH", "Api", "Compile", "SampleEntry", "check_endpoint", "check_name"]
-
-# Kubernetes allows 63, and Cortex added 21 characters to make the name of a pod.
-MAX_NAME_LENGTH = 42
-_RESERVED_ENDPOINTS = ("/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json")
-
-
-def check_name(name: str) -> str:
-    if len(name) > MAX_NAME_LENGTH or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
-        raise ValueError(
-            f"at most {MAX_NAME_LENGTH} lower-case letters, digits and '-', first a letter, last a letter or a digit"
-        )
-    return name
-
-
-def check_endpoint(endpoint: str) -> str:
-    if len(endpoint) > 1000 or not re.fullmatch(r"/?[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*/?", endpoint):
-        raise ValueError("a path of letters, digits, '-', '_', '.', '~' and '/', at most 1000 characters")
-    endpoint = "/" + endpoint.strip("/")
-    if endpoint in _RESERVED_ENDPOINTS:
-        raise ValueError(f"an endpoint that the server does not use itself ({', '.join(_RESERVED_ENDPOINTS)})")
-    return endpoint
-
-
-def _check_env(env: dict[str, str]) -> dict[str, str]:
-    for key in env:
-        if key.startswith("CORTEX_"):
-            raise ValueError(f"names that do not start with 'CORTEX_', which is reserved (found {key!r})")
-    return env
-
-
-def _check_quantity(minimum: str) -> Any:
-    def check(value: Any) -> Any:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ValueError(f"a quantity of at least {minimum!r}")
-        if parse_quantity(str(value)) < parse_quantity(minimum):
-            raise ValueError(f"a quantity of at least {minimum!r}")
-        return str(value)
-
-    return BeforeValidator(check)
-
-
-def _check_duration(*, minimum_s: float, above: bool = False, multiple_of_s: float | None = None) -> Any:
-    def check(text: str) -> str:
-        seconds = parse_duration_s(text)
-        if seconds < minimum_s or (above and seconds == minimum_s):
-            raise ValueError(f"a duration of {'more than' if above else 'at least'} {minimum_s:g}s")
-        if multiple_of_s and seconds % multiple_of_s:
-            raise ValueError(f"a multiple of {multiple_of_s:g}s")
-        return text
-
-    return AfterValidator(check)
-
-
-def _check_surge(value: Any) -> Any:
-    match = re.fullmatch(r"(\d+)(%?)", "" if isinstance(value, bool) else str(value))
-    if match is None or (match[2] and int(match[1]) > 100):
-        raise ValueError("a whole number, or a percentage from '0%' to '100%'")
-    return str(value)
-
-
-def _read_timeout_s(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("seconds, as a number or as a duration such as '5m'")
-    seconds = parse_duration_s(value) if isinstance(value, str) else float(value)
-    if not 0 < seconds < float("inf"):
-        raise ValueError("more than 0 seconds")
-    return seconds
-
-
-def _read_query(value: Any) -> Any:
-    if isinstance(value, dict):
-        if not all(isinstance(item, (str, int, float)) for item in value.values()):
-            raise ValueError("text such as 'model=sentiment', or a map of names to text")
-        return urlencode({name: str(item) for name, item in value.items()})
-    return value
+__all__ = ["Api", "Compile", "SampleEntry", "TrafficSplitter", "json_schema"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-Count = Annotated[int, Field(ge=1)]
-Replicas = Annotated[int, Field(ge=1, lt=2**31)]
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class Dependencies(_Section):
     pip: str | None = None
+    """The requirements file. Default: requirements.txt."""
     conda: str | None = None
+    """Is not run: install what it lists by yourself."""
     shell: str | None = None
+    """Is not run: install what it installs by yourself."""
 
 
 class ServerSideBatching(_Section):
     max_batch_size: Annotated[int, Field(ge=2, le=1024)]
-    batch_interval: Annotated[str, _check_duration(minimum_s=0, above=True)]
+    batch_interval: Annotated[str, check_duration(minimum_s=0, above=True)]
+
+
+class ModelFolder(_Section):
+    name: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1)]
+    """A folder with versions in folders 1, 2, …, or with one model in it."""
+    signature_key: None = None
+
+
+class MultiModelReloading(_Section):
+    """Models for load_model and python_client: exactly one of path, paths and dir."""
+
+    path: Annotated[str, Field(min_length=1)] | None = None
+    paths: Annotated[list[ModelFolder], Field(min_length=1)] | None = None
+    dir: Annotated[str, Field(min_length=1)] | None = None
+    """A folder of models, each a folder of its own."""
+    cache_size: Count | None = None
+    """How many models may be in memory at a time."""
+    disk_cache_size: Count | None = None
+    """Has no effect: models are read where they are."""
+    signature_key: None = None
+
+    @model_validator(mode="after")
+    def _check_one_source(self) -> MultiModelReloading:
+        if [self.path, self.paths, self.dir].count(None) != 2:
+            raise ValueError("exactly one of path, paths and dir")
+        names = [entry.name for entry in self.paths or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("each name once under paths")
+        return self
+
+    @model_validator(mode="after")
+    def _check_caches(self) -> MultiModelReloading:
+        if (self.cache_size is None) != (self.disk_cache_size is None):
+            raise ValueError("both cache_size and disk_cache_size, or neither")
+        if self.cache_size and self.disk_cache_size and self.cache_size > self.disk_cache_size:
+            raise ValueError(f"cache_size ({self.cache_size}) at most disk_cache_size ({self.disk_cache_size})")
+        return self
 
 
 class Predictor(_Section):
     type: Literal["python", "tensorflow", "onnx"]
     path: Annotated[str, Field(min_length=1)]
+    """The file of the PythonPredictor, relative to this file."""
     config: dict[str, JsonValue] | None = None
+    """What __init__ gets."""
     python_path: str | None = None
-    env: Annotated[dict[str, str], AfterValidator(_check_env)] | None = None
+    """A folder to import from, relative to this file."""
+    env: Env | None = None
+    """Environment variables."""
     image: str | None = None
+    """For a cluster."""
     tensorflow_serving_image: str | None = None
+    """For a cluster."""
     processes_per_replica: Annotated[int, Field(ge=1, le=100)] = 1
+    """Processes, each with a predictor of its own."""
     threads_per_process: Count = 1
+    """How many requests a predictor answers at a time."""
     dependencies: Dependencies | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    shm_size: Annotated[str | None, _check_quantity("1")] = None
+    shm_size: Annotated[str | None, check_quantity("1")] = None
+    """For a cluster: shared memory, as 64Mi."""
     server_side_batching: ServerSideBatching | None = None
-    # The next five only ever belonged to models that Cortex itself loads, and are looked at by read_project.py.
+    multi_model_reloading: MultiModelReloading | None = None
+    # The next four only ever belonged to models that Cortex itself loads, and are looked at by find_apis.py.
     models: JsonValue = None
     model: JsonValue = None
     model_path: JsonValue = None
     signature_key: str | None = None
-    multi_model_reloading: JsonValue = None
+
+    @model_validator(mode="after")
+    def _check_one_process(self) -> Predictor:
+        if self.multi_model_reloading and self.multi_model_reloading.cache_size and self.processes_per_replica > 1:
+            raise ValueError("processes_per_replica 1 with multi_model_reloading.cache_size, since each has its cache")
+        return self
 
 
 class Compute(_Section):
-    cpu: Annotated[str | None, _check_quantity("20m")] = None
-    mem: Annotated[str | None, _check_quantity("20Mi")] = None
+    cpu: Annotated[str | None, check_quantity("20m")] = None
+    """For a cluster, as 200m or 2."""
+    mem: Annotated[str | None, check_quantity("20Mi")] = None
+    """For a cluster, as 512Mi."""
     gpu: Annotated[int, Field(ge=0)] = 0
     inf: Annotated[int, Field(ge=0)] = 0
+    """For a cluster."""
+
+    @model_validator(mode="after")
+    def _check_one_accelerator(self) -> Compute:
+        if self.gpu and self.inf:
+            raise ValueError("gpu or inf, not both")
+        return self
 
 
 class Autoscaling(_Section):
+    """For a cluster, but for max_replica_concurrency."""
+
     min_replicas: Replicas = 1
     max_replicas: Replicas = 100
     init_replicas: Replicas | None = None
     target_replica_concurrency: Annotated[float, Field(gt=0)] | None = None
     max_replica_concurrency: Annotated[int, Field(ge=1, le=65535)] = 1024
-    window: Annotated[str, _check_duration(minimum_s=10, multiple_of_s=10)] = "60s"
-    downscale_stabilization_period: Annotated[str, _check_duration(minimum_s=0)] = "5m"
-    upscale_stabilization_period: Annotated[str, _check_duration(minimum_s=0)] = "1m"
+    """Requests in flight; more are answered with 503."""
+    window: Annotated[str, check_duration(minimum_s=10, multiple_of_s=10)] = "60s"
+    downscale_stabilization_period: Annotated[str, check_duration(minimum_s=0)] = "5m"
+    upscale_stabilization_period: Annotated[str, check_duration(minimum_s=0)] = "1m"
     max_downscale_factor: Annotated[float, Field(ge=0, lt=1)] = 0.75
     max_upscale_factor: Annotated[float, Field(gt=1)] = 1.5
     downscale_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -172,8 +170,10 @@ class Autoscaling(_Section):
 
 
 class UpdateStrategy(_Section):
-    max_surge: Annotated[str, BeforeValidator(_check_surge)] = "25%"
-    max_unavailable: Annotated[str, BeforeValidator(_check_surge)] = "25%"
+    """For a cluster."""
+
+    max_surge: Surge = "25%"
+    max_unavailable: Surge = "25%"
 
     @model_validator(mode="after")
     def _check_not_both_zero(self) -> UpdateStrategy:
@@ -183,47 +183,77 @@ class UpdateStrategy(_Section):
 
 
 class Networking(_Section):
-    endpoint: Annotated[str, AfterValidator(check_endpoint)] | None = None
+    endpoint: Endpoint | None = None
+    """The path that answers. Default: /NAME."""
     local_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Has no effect: `cortex-compile serve --port` says it."""
     api_gateway: Literal["public", "none"] | None = None
+    """For a cluster."""
 
 
 class Monitoring(_Section):
+    """For a cluster."""
+
     model_type: Literal["classification", "regression"] | None = None
     key: str | None = None
 
 
 class SampleEntry(_Section):
-    """A sample under ``compile.samples``; its file name alone may be written."""
+    """A sample request; its file name alone may be written."""
 
     file: Annotated[str, Field(min_length=1)]
-    query: Annotated[str, BeforeValidator(_read_query)] = ""
+    query: Query = ""
+    """As `model=sentiment`, or a map."""
     headers: dict[str, str] = Field(default_factory=dict)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_file_name(cls, value: Any) -> Any:
-        return {"file": value} if isinstance(value, str) else value
+
+def _accept_file_name(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
+class DtypeTolerance(_Section):
+    """A value may differ by absolute + relative * |value|."""
+
+    absolute: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    relative: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class ToleranceByDtype(_Section):
+    """How far the results of a compiled module may be from eager's."""
+
+    float16: DtypeTolerance | None = None
+    float32: DtypeTolerance | None = None
+    """Holds for numbers in JSON answers, too."""
+    float64: DtypeTolerance | None = None
 
 
 class Compile(_Section):
-    """Our own settings; ``CompileSettings`` says what each one does."""
+    """How cortex-compile compiles and serves this API."""
 
-    samples: list[SampleEntry] = Field(default_factory=list)
+    samples: list[
+        Annotated[SampleEntry, BeforeValidator(_accept_file_name, json_schema_input_type=str | SampleEntry)]
+    ] = Field(default_factory=list)
+    """Requests to learn from. Default: the files called sample* beside the predictor."""
     engines: Annotated[list[str], Field(min_length=1)] | None = None
     placement: Literal["auto", "local", "remote"] | None = None
     precision: Literal["fp32", "fp16", "int8"] | None = None
     device: Literal["auto", "cpu", "cuda"] | None = None
     leave_alone: list[str] = Field(default_factory=list)
-    step_timeout: Annotated[float, BeforeValidator(_read_timeout_s)] | None = None
-    request_timeout: Annotated[float, BeforeValidator(_read_timeout_s)] | None = None
+    """Modules that stay eager, as the report names them: predictor.model."""
+    step_timeout: TimeoutS | None = None
+    """How long one step of one candidate may take, as 5m or in seconds."""
+    tolerance: ToleranceByDtype | None = None
+    request_timeout: TimeoutS | None = None
     max_body_bytes: Count | None = None
+    nan: Literal["error", "null"] | None = None
+    """What NaN and infinity in an answer become: a 500, or null."""
 
 
 class Api(_Section):
-    """One RealtimeAPI. Files written before v0.19 have no ``kind``."""
+    """A RealtimeAPI. Files written before v0.19 have no kind."""
 
-    name: Annotated[str, AfterValidator(check_name)]
+    name: Name
+    """Lower-case letters, digits and '-'."""
     kind: Literal["RealtimeAPI"] = "RealtimeAPI"
     predictor: Predictor
     compute: Compute = Field(default_factory=Compute)
@@ -232,3 +262,65 @@ class Api(_Section):
     networking: Networking | None = None
     monitoring: Monitoring | None = None
     compile: Compile | None = None
+
+    @model_validator(mode="after")
+    def _check_shared_memory(self) -> Api:
+        shared, memory = self.predictor.shm_size, self.compute.mem
+        if shared is not None and memory is not None and parse_quantity(shared) > parse_quantity(memory):
+            raise ValueError(f"predictor.shm_size ({shared}) at most compute.mem ({memory})")
+        return self
+
+
+class SplitApi(_Section):
+    name: Name
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Per cent of the requests, or of a copy of them for a shadow."""
+    shadow: bool = False
+
+
+class SplitterNetworking(_Section):
+    endpoint: Endpoint | None = None
+
+
+class TrafficSplitter(_Section):
+    """For a cluster: requests shared out among several APIs."""
+
+    name: Name
+    kind: Literal["TrafficSplitter"]
+    apis: Annotated[list[SplitApi], Field(min_length=1)]
+    networking: SplitterNetworking | None = None
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> TrafficSplitter:
+        names = [api.name for api in self.apis]
+        if len(set(names)) < len(names):
+            raise ValueError("each API once under apis")
+        total = sum(api.weight for api in self.apis if not api.shadow)
+        if total != 100:
+            raise ValueError(f"weights of all non-shadow apis to sum to 100 but found {total}")
+        if sum(api.shadow for api in self.apis) > 1:
+            raise ValueError("at most one shadow under apis")
+        return self
+
+
+class OtherKind(BaseModel):
+    """What is not a RealtimeAPI and so is not compiled; its keys are not looked at."""
+
+    kind: Literal["BatchAPI", "AsyncAPI", "TaskAPI"]
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without pydantic's titles, which are the keys once more."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """What an editor needs to complete and to check a cortex.yaml."""
+    entries: TypeAdapter[Any] = TypeAdapter(list[Api | TrafficSplitter | OtherKind])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "cortex.yaml",
+        **entries.json_schema(schema_generator=_Untitled),
+    }

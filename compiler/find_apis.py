@@ -18,6 +18,7 @@ from cortex_compile.compiler.cortex_yaml import (
     did_you_mean,
     read_cortex_yaml,
 )
+from cortex_compile.compiler.cortex_yaml_schema import TrafficSplitter
 from cortex_compile.compiler.yaml_reader import YamlFile, read_yaml
 from cortex_compile.errors import ProjectError, UsageError
 
@@ -30,6 +31,7 @@ class FoundApis:
 
     apis: tuple[LocatedApi, ...] = ()
     config: dict[str, Any] | None = None
+    splitters: tuple[TrafficSplitter, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -100,7 +102,7 @@ def _apis_of(found: CortexYaml, predictor: Path) -> FoundApis:
         _check_type(api)
     if apis:
         notices = tuple(f"{other.where}: {other.name!r} is a {other.kind} and is left out." for other in others)
-        return FoundApis(apis, notices=notices)
+        return FoundApis(apis, splitters=tuple(located.api for located in found.splitters), notices=notices)
     if others:
         raise ProjectError(f"{others[0].where}: found the kind {others[0].kind!r}, expected 'RealtimeAPI'.")
     name = os.path.relpath(predictor, folder)

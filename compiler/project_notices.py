@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from cortex_compile.compiler.cortex_yaml import LocatedApi, keys_without_effect
+from cortex_compile.compiler.cluster_settings import words_for_a_cluster
+from cortex_compile.compiler.cortex_yaml import LocatedApi
+from cortex_compile.compiler.tolerances import Tolerances
 
 __all__ = ["project_notices"]
 
 
-def project_notices(located: LocatedApi, folder: Path, secrets: int) -> tuple[str, ...]:
+def project_notices(
+    located: LocatedApi, folder: Path, secrets: int, cluster: dict[str, Any], tolerances: Tolerances
+) -> tuple[str, ...]:
     api, notices = located.api, []
-    keys = [".".join(map(str, key)) for key in keys_without_effect(api)]
-    if keys:
-        verb = "has" if len(keys) == 1 else "have"
-        notices.append(f"{located.at()}: {', '.join(keys)} {verb} no effect here: a cluster's or an image's settings.")
+    words = words_for_a_cluster(cluster)
+    if words:
+        notices.append(f"{located.file.path.name}: kept for a cluster, without effect here: {', '.join(words)}.")
+    looser = ", ".join(tolerances.looser_than(Tolerances()))
+    if looser:
+        notices.append(f"{located.at('compile', 'tolerance')}: looser than the default: {looser}.")
     if api.compute.gpu and not _has_nvidia_gpu():
         notices.append(
             f"{located.at('compute', 'gpu')}: asks for {api.compute.gpu}, this machine has none: CPU is used."

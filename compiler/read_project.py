@@ -11,15 +11,18 @@ from typing import Any
 
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import CompileSettings, Project, Sample
+from cortex_compile.compiler.cluster_settings import cluster_settings
 from cortex_compile.compiler.cortex_yaml import LocatedApi
-from cortex_compile.compiler.cortex_yaml_schema import MAX_NAME_LENGTH, Api, check_endpoint, check_name
+from cortex_compile.compiler.cortex_yaml_schema import Api, ToleranceByDtype
 from cortex_compile.compiler.env_file import read_env_file
-from cortex_compile.compiler.find_apis import choose_by_name, find_apis
+from cortex_compile.compiler.find_apis import FoundApis, choose_by_name, find_apis
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.project_notices import project_notices
 from cortex_compile.compiler.read_requirements import read_requirements
 from cortex_compile.compiler.read_samples import default_samples, read_listed_samples, read_sample
+from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.yaml_reader import YamlFile
+from cortex_compile.compiler.yaml_values import MAX_NAME_LENGTH, check_endpoint, check_name
 from cortex_compile.errors import ProjectError, UsageError
 
 __all__ = ["read_projects"]
@@ -51,7 +54,7 @@ def read_projects(
     found = find_apis(predictor, config)
     apis = choose_by_name(found.apis or (_default_api(predictor, found.config),), name)
     overrides = {key: value for key, value in settings_overrides.items() if value is not None}
-    return tuple(_project_of(api, name or api.api.name, samples, overrides, found.notices) for api in apis)
+    return tuple(_project_of(api, name or api.api.name, samples, overrides, found) for api in apis)
 
 
 def _check_predictor(path: Path) -> Path:
@@ -76,7 +79,7 @@ def _default_api(predictor: Path, config: dict[str, Any] | None) -> LocatedApi:
 
 
 def _project_of(
-    located: LocatedApi, name: str, samples: Sequence[str], overrides: Mapping[str, Any], notices: tuple[str, ...]
+    located: LocatedApi, name: str, samples: Sequence[str], overrides: Mapping[str, Any], found: FoundApis
 ) -> Project:
     api, folder = located.api, Path(os.path.abspath(located.file.path)).parent
     _check_folder(folder)
@@ -87,6 +90,8 @@ def _project_of(
     for engine in settings.engines:
         find_engine(engine)
     predictor = _check_path(located, folder)
+    cluster = cluster_settings(api, found.splitters)
+    own_notices = project_notices(located, folder, len(env_file), cluster, settings.tolerances)
     return Project(
         name=name,
         endpoint=_endpoint_of(api, name),
@@ -103,7 +108,11 @@ def _project_of(
         requirements=requirements.lines,
         samples=_choose_samples(located, folder, predictor, samples, needed=settings.compile),
         settings=settings,
-        notices=(*notices, *project_notices(located, folder, len(env_file)), *requirements.notices),
+        # Without the folder: they stand in the report of a build that moves.
+        notices=tuple(
+            notice.replace(f"{folder}{os.sep}", "") for notice in (*found.notices, *own_notices, *requirements.notices)
+        ),
+        cluster=cluster,
     )
 
 
@@ -162,7 +171,19 @@ def _settings_of(located: LocatedApi) -> CompileSettings:
             raise ProjectError(f"{located.at('compile', 'engines', index)}: {error}") from None
     if written.engines is not None:
         found["engines"] = tuple(written.engines)
+    if written.tolerance is not None:
+        found["tolerances"] = _tolerances_of(written.tolerance)
     return replace(settings, **found)
+
+
+def _tolerances_of(written: ToleranceByDtype) -> Tolerances:
+    """The numbers that are written, with the defaults for those that are not."""
+    defaults = Tolerances()
+    found = {
+        dtype: replace(getattr(defaults, dtype), **numbers)
+        for dtype, numbers in written.model_dump(exclude_none=True).items()
+    }
+    return replace(defaults, **found)
 
 
 def _choose_samples(

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cortex_compile.compiler.cortex_yaml import keys_without_effect, read_cortex_yaml
+from cortex_compile.compiler.cortex_yaml import read_cortex_yaml
 from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
 from cortex_compile.errors import ProjectError
 
 HEAD = "- name: iris\n  predictor:\n    type: python\n    path: predictor.py\n"
+
+SPLIT = HEAD + "- name: split\n  kind: TrafficSplitter\n"
 
 EVERY_KEY = """\
 - name: iris
@@ -52,6 +54,11 @@ EVERY_KEY = """\
     device: cpu
     leave_alone: [predictor.model]
     step_timeout: 5m
+    tolerance: {float32: {absolute: 1e-4}, float16: {relative: 0}, float64: {absolute: 0, relative: 1}}
+- name: split
+  kind: TrafficSplitter
+  apis: [{name: iris, weight: 100}, {name: other, weight: 10, shadow: true}]
+  networking: {endpoint: /both}
 """
 
 
@@ -76,16 +83,6 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert api.compile.samples[0].file == "sample.json"
     assert (api.compile.samples[1].query, api.compile.samples[1].headers) == ("model=sentiment&n=3", {"x-a": "b"})
     assert api.compile.step_timeout == 300.0
-
-
-def test_keys_for_a_cluster_are_named_and_those_that_work_here_are_not(tmp_path: Path) -> None:
-    (located,) = read_cortex_yaml(write(tmp_path, EVERY_KEY)).apis
-    keys = [".".join(map(str, key)) for key in keys_without_effect(located.api)]
-    assert keys[:4] == ["predictor.image", "predictor.shm_size", "compute.cpu", "compute.mem"]
-    assert {"autoscaling.min_replicas", "update_strategy", "monitoring", "networking.local_port"} < set(keys)
-    assert not {"autoscaling.max_replica_concurrency", "compute.gpu", "networking.endpoint"} & set(keys)
-    plain = read_cortex_yaml(write(tmp_path, HEAD)).apis[0]
-    assert keys_without_effect(plain.api) == ()
 
 
 def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
@@ -149,6 +146,12 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         (HEAD + "  compute: {mem: 10Mi}\n", 5, "expected a quantity of at least '20Mi'"),
         (HEAD + "  compute: {gpu: 0.5}\n", 5, "compute.gpu: found 0.5, expected a whole number"),
         (HEAD + "  compute: {gpu: -1}\n", 5, "expected at least 0"),
+        (HEAD + "  compute: {gpu: 1, inf: 1}\n", 5, "compute: found a map, expected gpu or inf, not both"),
+        (
+            HEAD + "    shm_size: 2Gi\n  compute: {mem: 1Gi}\n",
+            1,
+            "the API: found a map, expected predictor.shm_size (2Gi) at most compute.mem (1Gi)",
+        ),
         # autoscaling
         (HEAD + "  autoscaling: {min_replicas: 0}\n", 5, "expected at least 1"),
         (HEAD + "  autoscaling: {min_replicas: 3, max_replicas: 2}\n", 5, "min_replicas (3) at most max_replicas (2)"),
@@ -170,6 +173,19 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         (HEAD + "  networking: {local_port: 70000}\n", 5, "expected at most 65535"),
         (HEAD + "  networking: {api_gateway: private}\n", 5, "expected 'public' or 'none'"),
         (HEAD + "  monitoring: {model_type: clasification}\n", 5, "Did you mean 'classification'?"),
+        # TrafficSplitter
+        (SPLIT + "  apis: []\n", 7, "api 'split', apis: found a list, expected at least 1 entry"),
+        (SPLIT + "  apis: [{name: a, weight: 60}]\n", 5, "to sum to 100 but found 60"),
+        (SPLIT + "  apis: [{name: a, weight: 101}]\n", 7, "apis[0].weight: found 101, expected at most 100"),
+        (SPLIT + "  apis: [{name: a, weigth: 100}]\n", 7, "Did you mean 'weight'?"),
+        (SPLIT + "  apis: [{name: a, weight: 50}, {name: a, weight: 50}]\n", 5, "each API once"),
+        (
+            SPLIT + "  apis: [{name: a, weight: 100}, {name: b, weight: 1, shadow: true}, {name: c, weight: 1,"
+            " shadow: true}]\n",
+            5,
+            "expected at most one shadow",
+        ),
+        (SPLIT.replace("split", "iris") + "  apis: [{name: a, weight: 100}]\n", 5, "the name 'iris' is taken by"),
         # compile
         (HEAD + "  compile: {placement: here}\n", 5, "expected 'auto', 'local' or 'remote'"),
         (HEAD + "  compile: {engines: []}\n", 5, "expected at least 1 entry"),
@@ -177,6 +193,19 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         (HEAD + "  compile: {device: gpu}\n", 5, "found 'gpu', expected 'auto', 'cpu' or 'cuda'"),
         (HEAD + "  compile: {step_timeout: 0}\n", 5, "found 0, expected more than 0 seconds"),
         (HEAD + "  compile: {step_timeout: soon}\n", 5, "expected a duration such as"),
+        (
+            HEAD + "  compile:\n    tolerance: {float32: 0.1}\n",
+            6,
+            "compile.tolerance.float32: found 0.1, expected a map",
+        ),
+        (
+            HEAD + "  compile:\n    tolerance:\n      float32: {absolute: -1}\n",
+            7,
+            "float32.absolute: found -1, expected",
+        ),
+        (HEAD + "  compile:\n    tolerance:\n      float32: {relative: .inf}\n", 7, "expected a number that is finite"),
+        (HEAD + "  compile:\n    tolerance: {float_32: {}}\n", 6, "Did you mean 'float32'?"),
+        (HEAD + "  compile: {objective: latency}\n", 5, "compile.objective: the key 'objective' is not known."),
         (HEAD + "  compile: {samples: [{file: a, query: {a: [1]}}]}\n", 5, "compile.samples[0].query: found a map"),
     ],
 )
@@ -197,10 +226,20 @@ def test_the_first_problem_is_told_and_the_others_counted(tmp_path: Path) -> Non
 
 
 def test_other_kinds_are_kept_aside_unchecked(tmp_path: Path) -> None:
-    text = HEAD + "- name: split\n  kind: TrafficSplitter\n  apis: [{name: iris, weight: 100}]\n"
+    text = HEAD + "- name: jobs\n  kind: BatchAPI\n  predictor: {path: jobs.py, odd: 1}\n"
     found = read_cortex_yaml(write(tmp_path, text))
     assert [api.api.name for api in found.apis] == ["iris"]
-    assert [(other.name, other.kind) for other in found.others] == [("split", "TrafficSplitter")]
+    assert [(other.name, other.kind, other.predictor_path) for other in found.others] == [
+        ("jobs", "BatchAPI", "jobs.py")
+    ]
+
+
+def test_a_traffic_splitter_is_read(tmp_path: Path) -> None:
+    (splitter,) = read_cortex_yaml(write(tmp_path, EVERY_KEY)).splitters
+    assert [(api.name, api.weight, api.shadow) for api in splitter.api.apis] == [
+        ("iris", 100, False),
+        ("other", 10, True),
+    ]
 
 
 @pytest.mark.parametrize(("name", "words"), [("none", "there is no such file"), (".", "cannot be read")])

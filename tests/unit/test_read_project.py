@@ -13,6 +13,7 @@ from cortex_compile.compiler import project_notices
 from cortex_compile.compiler.artifacts import CompileSettings, Project
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_project import read_projects
+from cortex_compile.compiler.tolerances import Tolerance, Tolerances
 from cortex_compile.errors import ProjectError, UsageError
 
 NUMPY = importlib.metadata.version("numpy")
@@ -290,11 +291,51 @@ def test_what_has_no_effect_is_told_in_one_line(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(project_notices, "_has_nvidia_gpu", lambda: False)
     batch, keys, gpu, shell = read(folder)[0].notices
     assert "'jobs' is a BatchAPI and is left out" in batch
-    assert "cortex.yaml:1: api 'iris': predictor.image, compute.cpu, autoscaling.min_replicas, monitoring have" in keys
-    assert "cortex.yaml:6: api 'iris', compute.gpu: asks for 1, this machine has none" in gpu
-    assert "dependencies.sh: is not run here" in shell
+    assert keys == "cortex.yaml: kept for a cluster, without effect here: predictor.image, autoscaling, monitoring."
+    assert gpu.startswith("cortex.yaml:6: api 'iris', compute.gpu: asks for 1, this machine has none")
+    assert shell.startswith("dependencies.sh: is not run here")
     monkeypatch.setattr(project_notices, "_has_nvidia_gpu", lambda: True)
     assert len(read(folder)[0].notices) == 3
+
+
+def test_what_is_a_clusters_alone_is_kept_as_it_was_written(folder: Path) -> None:
+    more = (
+        "    image: x\n  compute: {cpu: 1, mem: 64Mi}\n  autoscaling: {min_replicas: 2, max_replica_concurrency: 9}\n"
+    )
+    more += "  update_strategy: {max_surge: 0}\n  networking: {endpoint: a, api_gateway: none}\n"
+    splitter = "- name: NAME\n  kind: TrafficSplitter\n  apis: [{name: API, weight: 100}]\n"
+    splitters = splitter.replace("NAME", "mine").replace("API", "iris")
+    splitters += splitter.replace("NAME", "not-mine").replace("API", "other")
+    (folder / "cortex.yaml").write_text(api("iris", more=more) + splitters)
+    (project,) = read(folder)
+    assert project.cluster == {
+        "predictor": {"image": "x"},
+        "compute": {"cpu": "1", "mem": "64Mi"},
+        "autoscaling": {"min_replicas": 2},
+        "update_strategy": {"max_surge": "0"},
+        "networking": {"api_gateway": "none"},
+        "traffic_splitters": [{"name": "mine", "kind": "TrafficSplitter", "apis": [{"name": "iris", "weight": 100}]}],
+    }
+    (told,) = project.notices
+    assert told.endswith(
+        "predictor.image, autoscaling, update_strategy, networking.api_gateway, TrafficSplitter 'mine'."
+    )
+
+
+def test_cpu_and_memory_make_no_noise(folder: Path) -> None:
+    (folder / "cortex.yaml").write_text(api("iris", more="  compute: {cpu: 1, mem: 2Gi}\n"))
+    (project,) = read(folder)
+    assert (project.notices, project.cluster) == ((), {"compute": {"cpu": "1", "mem": "2Gi"}})
+
+
+def test_a_looser_tolerance_is_told_and_a_tighter_one_is_not(folder: Path) -> None:
+    tolerance = "  compile:\n    tolerance: {float32: {relative: 1e-6}, float16: {absolute: 0.1}}\n"
+    (folder / "cortex.yaml").write_text(api("iris", more=tolerance))
+    (project,) = read(folder)
+    assert project.settings.tolerances == Tolerances(float32=Tolerance(1e-4, 1e-6), float16=Tolerance(0.1, 1e-2))
+    assert project.notices == (
+        "cortex.yaml:6: api 'iris', compile.tolerance: looser than the default: float16 absolute 0.1.",
+    )
 
 
 def test_project_files_are_what_cortex_uploaded(folder: Path) -> None:
