@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from cortex_compile.backends.protocol import TritonSettings
@@ -27,7 +28,8 @@ __all__ = ["write_build"]
 
 SettingsOf = Callable[[str, int], TritonSettings | None]
 
-_RUNTIME = ("numpy", "starlette", "python-multipart")
+# form(max_part_size=…), which request.py uses, came with 0.44, and that asks for this python-multipart.
+_RUNTIME_MINIMUM = {"starlette": ">=0.44", "python-multipart": ">=0.0.18"}
 _OF_ENGINE = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "openvino": ("openvino",), "tensorrt": ("tensorrt",)}
 
 
@@ -196,15 +198,28 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
 
 
 def _requirements_of(project: Project, cores: Sequence[Core]) -> tuple[str, ...]:
-    """The user's lines, but for what the runtime needs: of that, exactly what is installed here."""
-    wanted = list(_RUNTIME)
+    """The user's lines and the runtime's own packages.
+
+    Numbers come out as they were compared where numpy, torch and the engines are exactly what is installed here. Of
+    what reads requests and writes answers, whatever can do it will do.
+    """
+    wanted = ["numpy"]
     if cores:
         wanted.append("torch")
         wanted += [name for engine in sorted({core.engine for core in cores}) for name in _OF_ENGINE.get(engine, ())]
     versions = {distribution: _installed_version(distribution) for distribution in wanted}
     own = {canonicalize_name(name): installed_requirement(name, found) for name, found in versions.items() if found}
-    users = [line for line in project.requirements if _distribution_of(line) not in own]
-    return (*users, *own.values())
+    minimum = {name: SpecifierSet(text) for name, text in _RUNTIME_MINIMUM.items()}
+    users = []
+    for line in project.requirements:
+        name = _distribution_of(line)
+        if name in minimum:
+            requirement = Requirement(line)
+            requirement.specifier &= minimum.pop(name)
+            users.append(str(requirement))
+        elif name not in own:
+            users.append(line)
+    return (*users, *own.values(), *(f"{name}{specifier}" for name, specifier in minimum.items()))
 
 
 def _installed_version(distribution: str) -> str | None:

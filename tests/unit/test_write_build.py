@@ -6,8 +6,10 @@ import importlib.metadata
 import importlib.resources
 import os
 import shutil
+import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +17,8 @@ import onnxruntime
 import pytest
 from google.protobuf import text_format
 from onnx import TensorProto, helper
+from packaging.requirements import Requirement
+from packaging.version import Version
 from tritonclient.grpc import model_config_pb2
 
 from cortex_compile.backends.protocol import TritonSettings
@@ -113,11 +117,11 @@ def make_core(folder: Path, placement: Placement, engine: str = "onnxruntime") -
         parameters=(),
         variants=tuple(variants),
     )
-    return ChosenCore(core, folder, ("first.onnx", "second.onnx", "weights.bin"))
+    return ChosenCore(core, folder)
 
 
-def build(tmp_path: Path, placement: Placement | None = None) -> tuple[Path, Manifest]:
-    project = make_project(tmp_path / "project")
+def build(tmp_path: Path, placement: Placement | None = None, **changed: Any) -> tuple[Path, Manifest]:
+    project = replace(make_project(tmp_path / "project"), **changed)
     cores = [] if placement is None else [make_core(tmp_path / "core", placement)]
     folder = tmp_path / "build"
     folder.mkdir()
@@ -230,9 +234,27 @@ def test_it_can_be_moved(tmp_path: Path) -> None:
 def test_the_requirements_are_the_users_and_what_the_runtime_uses(tmp_path: Path) -> None:
     _, manifest = build(tmp_path, "local")
     names = [line.partition("==")[0] for line in manifest.requirements]
-    assert names == ["requests>=2", "numpy", "starlette", "python-multipart", "torch", "onnxruntime"]
+    assert names == ["requests>=2", "numpy", "torch", "onnxruntime", "starlette>=0.44", "python-multipart>=0.0.18"]
     assert f"numpy=={importlib.metadata.version('numpy')}" in manifest.requirements
     assert "+" not in "".join(manifest.requirements)
+
+
+def test_what_the_runtime_needs_at_least_is_joined_with_what_the_user_asks_for(tmp_path: Path) -> None:
+    lines = ("Starlette[full]<2,==1.10.0; python_version > '3'", "python_multipart")
+    _, manifest = build(tmp_path, "local", requirements=lines)
+    found = [Requirement(line) for line in manifest.requirements if "art" in line]
+    asked_for = [(str(each.specifier), each.extras) for each in found]
+    assert asked_for == [("<2,==1.10.0,>=0.44", {"full"}), (">=0.0.18", set())]
+    assert found[0].marker is not None
+
+
+def test_the_runtime_minimum_is_the_packages_own(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    own = {each.name: each.specifier for each in map(Requirement, tomllib.loads(text)["project"]["dependencies"])}
+    _, manifest = build(tmp_path, "local")
+    for each in map(Requirement, manifest.requirements[-2:]):
+        (lowest,), (ours,) = each.specifier, own[each.name]
+        assert Version(ours.version) >= Version(lowest.version), each.name
 
 
 def test_a_remote_core_of_an_engine_without_a_triton_backend_is_refused(tmp_path: Path) -> None:
