@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from .scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -79,12 +78,3 @@ def test_the_figures_in_the_readme_are_those_of_the_run_that_is_kept() -> None:
     text = (ROOT / "README.md").read_text()
     written = text.split(writer.BEGIN)[1].split(writer.END)[0].strip()
     assert written == "\n".join(writer.table_of(json.loads(writer.KEPT.read_text())))
-
-
-def load_script(name: str) -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / "scripts" / name))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
