@@ -18,6 +18,7 @@ import pytest
 from google.protobuf import text_format
 from onnx import TensorProto, helper
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from tritonclient.grpc import model_config_pb2
 
@@ -243,8 +244,8 @@ def test_what_the_runtime_needs_at_least_is_joined_with_what_the_user_asks_for(t
     lines = ("Starlette[full]<2,==1.10.0; python_version > '3'", "python_multipart")
     _, manifest = build(tmp_path, "local", requirements=lines)
     found = [Requirement(line) for line in manifest.requirements if "art" in line]
-    asked_for = [(str(each.specifier), each.extras) for each in found]
-    assert asked_for == [("<2,==1.10.0,>=0.44", {"full"}), (">=0.0.18", set())]
+    asked_for = [(each.specifier, each.extras) for each in found]
+    assert asked_for == [(SpecifierSet("<2,==1.10.0,>=0.44"), {"full"}), (SpecifierSet(">=0.0.18"), set())]
     assert found[0].marker is not None
 
 
