@@ -243,7 +243,7 @@ def test_the_requirements_are_the_users_and_what_the_runtime_uses(tmp_path: Path
 def test_what_the_runtime_needs_at_least_is_joined_with_what_the_user_asks_for(tmp_path: Path) -> None:
     lines = ("Starlette[full]<2,==1.10.0; python_version > '3'", "python_multipart")
     _, manifest = build(tmp_path, "local", requirements=lines)
-    found = [Requirement(line) for line in manifest.requirements if "art" in line]
+    found = [Requirement(line) for line in manifest.requirements[:2]]
     asked_for = [(each.specifier, each.extras) for each in found]
     assert asked_for == [(SpecifierSet("<2,==1.10.0,>=0.44"), {"full"}), (SpecifierSet(">=0.0.18"), set())]
     assert found[0].marker is not None
