@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import PredictorError
@@ -14,9 +15,20 @@ from .load_predictor import LoadedClass
 from .request import BadRequest, Request, parse_headers, parse_payload, parse_query_params
 from .response import EncodedResponse, encode
 from .signatures import line_of_method
+from .streams import Stream, open_stream
+from .timing import Timing
 from .user_errors import describe_error
 
-__all__ = ["Answer", "answer", "answer_error", "call", "describe_error", "finish_answer", "parse_arguments"]
+__all__ = [
+    "Answer",
+    "answer",
+    "answer_error",
+    "begin_answer",
+    "call",
+    "describe_error",
+    "finish_answer",
+    "parse_arguments",
+]
 
 _PLAIN_TEXT = (("content-type", "text/plain; charset=utf-8"),)
 
@@ -26,7 +38,7 @@ class Answer:
     """What the client gets. ``error`` is what went wrong behind a 500, for the log and never for the client.
 
     ``background`` is the user's work for after the answer was sent (post_predict, a response's background task). It
-    may raise.
+    may raise. ``streamed`` is True if it was made in chunks, though it is whole here.
     """
 
     body: bytes
@@ -34,10 +46,17 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     error: BaseException | None = None
     background: Callable[[], None] | None = None
+    streamed: bool = False
+    timing: Timing | None = None
 
 
 def answer(predictor: object, loaded: LoadedClass, request: Request) -> Answer:
     """Parse what predict asks for, call it and encode what it returns. Each thing that can go wrong is an answer."""
+    return _whole(begin_answer(predictor, loaded, request))
+
+
+def begin_answer(predictor: object, loaded: LoadedClass, request: Request) -> Answer | Stream:
+    """As ``answer``, but what predict streams is only begun: what can go wrong up to its first chunk is an answer."""
     try:
         arguments = parse_arguments(loaded, request)
         result = call(predictor, "predict", arguments, loaded.predict_arguments)
@@ -45,17 +64,37 @@ def answer(predictor: object, loaded: LoadedClass, request: Request) -> Answer:
         return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
     except (Exception, SystemExit, asyncio.CancelledError) as error:
         return answer_error(error)
-    return finish_answer(predictor, loaded, arguments, result)
+    return _finish_or_begin(predictor, loaded, arguments, result)
 
 
 def finish_answer(predictor: object, loaded: LoadedClass, arguments: dict[str, Any], result: object) -> Answer:
     """Encode what predict returned for these arguments."""
+    return _whole(_finish_or_begin(predictor, loaded, arguments, result))
+
+
+def _finish_or_begin(
+    predictor: object, loaded: LoadedClass, arguments: dict[str, Any], result: object
+) -> Answer | Stream:
     try:
         encoded = _encode(result, loaded)
     except (Exception, SystemExit, asyncio.CancelledError) as error:
         return answer_error(error)
-    background = _join_background(predictor, loaded, result, arguments, encoded)
+    background = _join_background(predictor, loaded, result, arguments, encoded.background)
+    if isinstance(encoded, Stream):
+        return replace(encoded, background=background)
     return Answer(encoded.body, encoded.status_code, encoded.headers, background=background)
+
+
+def _whole(begun: Answer | Stream) -> Answer:
+    if isinstance(begun, Answer):
+        return begun
+    try:
+        body = b"".join((begun.first, *begun.rest))
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        return replace(answer_error(error), streamed=True)
+    finally:
+        begun.close()
+    return Answer(body, begun.status_code, begun.headers, background=begun.background, streamed=True)
 
 
 def parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
@@ -84,12 +123,28 @@ async def _wait_for(result: Any) -> Any:
     return await result
 
 
-def _encode(result: object, loaded: LoadedClass) -> EncodedResponse:
+def _encode(result: object, loaded: LoadedClass) -> EncodedResponse | Stream:
+    with _naming_predict(loaded):
+        stream = open_stream(result)
+        return encode(result) if stream is None else replace(stream, rest=_encode_rest(stream.rest, loaded))
+
+
+def _encode_rest(chunks: Iterator[bytes], loaded: LoadedClass) -> Iterator[bytes]:
+    while True:
+        with _naming_predict(loaded):
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
+@contextmanager
+def _naming_predict(loaded: LoadedClass) -> Iterator[None]:
     try:
-        return encode(result)
+        yield
     except (TypeError, ValueError) as error:
         place = f"{loaded.file}:{line_of_method(loaded.cls, 'predict')}"
-        # A streamed response runs the user's code, whose error is told as any other.
+        # What streams runs the user's code, whose error is told as any other.
         text = describe_error(error, loaded.project, otherwise=f"{place}: predict returned what cannot be answered")
         raise PredictorError(text) from error
 
@@ -106,9 +161,13 @@ def answer_error(error: BaseException) -> Answer:
 
 
 def _join_background(
-    predictor: object, loaded: LoadedClass, result: object, arguments: dict[str, Any], encoded: EncodedResponse
+    predictor: object,
+    loaded: LoadedClass,
+    result: object,
+    arguments: dict[str, Any],
+    task: Callable[[], None] | None,
 ) -> Callable[[], None] | None:
-    names, task = loaded.post_predict_arguments, encoded.background
+    names = loaded.post_predict_arguments
     if names is None:
         return task
 

@@ -19,6 +19,7 @@ __all__ = ["BatchedPredictions"]
 _LOGGER = logging.getLogger("cortex_compile.batches")
 
 Finish = Callable[[Answer], None]
+RunWork = Callable[[Callable[[], None] | None], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class _Waiting:
 class BatchedPredictions:
     """``add`` takes requests from any thread; whoever is in ``run`` answers them, a batch at a time."""
 
-    def __init__(self, predictor: object, loaded: LoadedClass, spec: BatchingSpec, run_background: Finish) -> None:
+    def __init__(self, predictor: object, loaded: LoadedClass, spec: BatchingSpec, run_background: RunWork) -> None:
         """``run_background`` does the work that an answer leaves for later. It may not raise."""
         self._predictor = predictor
         self._loaded = loaded
@@ -57,7 +58,7 @@ class BatchedPredictions:
             waiting.finish(answer)
         self._log_errors(batch, answers)
         for answer in answers:
-            self._run_background(answer)
+            self._run_background(answer.background)
 
     def _log_errors(self, batch: list[_Waiting], answers: list[Answer]) -> None:
         """Once for each error, though the whole batch got it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,7 @@ from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments
 from .fingerprint import changed_attribute
 from .manifest import Variant
 from .results import ResultPlan, rebuild_result
+from .timing import add_core_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,12 +145,14 @@ def make_compiled_forward(
         for variant in variants:
             mismatch = variant.mismatch(call)
             if mismatch is None:
+                started_s = time.perf_counter()
                 try:
                     result = variant.run(call)
                 except Exception:
                     if "engine failed" not in counts.eager:
                         logger.exception("module %s: the engine failed; its own forward answers", name)
                     return eager("engine failed", args, kwargs)
+                add_core_time(time.perf_counter() - started_s)
                 counts.compiled += 1
                 return result
             reason = mismatch

@@ -10,21 +10,27 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .answer import Answer, answer, describe_error
+from .after_answer import AfterAnswer
+from .answer import Answer, answer, begin_answer, describe_error
+from .arrival import TOO_LATE, Arrival
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
 from .load_predictor import create_predictor, enter_project, load_predictor_class
 from .logs import RUNTIME_LOGGER, start_logging
 from .manifest import Manifest, read_manifest
 from .remote import call_remote
+from .replies import send_answer, send_answers, send_stream
 from .request import BadRequest, request_from_context
-from .tensors import array_from, bytes_from, tensor_of
-from .triton_call import PendingCall, PredictionBytes, join_answers, split_call
+from .streams import Stream
+from .tensors import array_from, bytes_from
+from .triton_call import PendingCall, split_call
 
 __all__ = ["TritonPythonModel"]
 
@@ -32,6 +38,9 @@ _LOGGER = logging.getLogger(f"{RUNTIME_LOGGER}.model")
 
 _OVERLOADED = Answer(b"Service Unavailable", 503, (("content-type", "text/plain; charset=utf-8"), ("retry-after", "1")))
 _FAILED = Answer(b"internal server error", 500, (("content-type", "text/plain; charset=utf-8"),))
+
+
+Finish = Callable[[Answer], None]
 
 
 class TritonPythonModel:
@@ -42,7 +51,9 @@ class TritonPythonModel:
         start_logging(manifest.log_level, args["model_instance_name"])
         _leave_import_path(version_folder)
         enter_project(version_folder / "project", manifest.python_path, manifest.env)
+        self._streaming = manifest.streaming
         self._in_flight = threading.BoundedSemaphore(_limit_per_process(manifest))
+        self._after_answer = AfterAnswer()
         batching = manifest.server_side_batching
         threads = batches_at_once(batching, manifest.threads_per_process) if batching else manifest.threads_per_process
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
@@ -51,7 +62,7 @@ class TritonPythonModel:
         self._threads.submit(self._create_predictor, manifest, version_folder).result()
         self._batches: BatchedPredictions | None = None
         if batching:
-            self._batches = BatchedPredictions(self._predictor, self._loaded, batching, _run_background)
+            self._batches = BatchedPredictions(self._predictor, self._loaded, batching, self._after_answer.run)
             for _ in range(threads):
                 self._threads.submit(self._batches.run)
 
@@ -61,10 +72,11 @@ class TritonPythonModel:
         return [None] * len(requests)
 
     def finalize(self) -> None:
-        """What is in flight is answered first."""
+        """What is in flight is answered first, and what is to be done after an answer is done."""
         if self._batches is not None:
             self._batches.close()
         self._threads.shutdown(wait=True)
+        self._after_answer.drain()
 
     def _create_predictor(self, manifest: Manifest, version_folder: Path) -> None:
         self._loaded = load_predictor_class(version_folder / "project", manifest.predictor, manifest.python_path)
@@ -82,23 +94,30 @@ class TritonPythonModel:
             sizes = array_from(tensors["_sizes"]) if "_sizes" in tensors else None
             predictions = split_call(bytes_from(tensors["payload"]), context, sizes)
         except BadRequest as problem:
-            _send(sender, [_answer_bad_request(problem)])
+            self._reply(sender, [_answer_bad_request(problem)])
             return
         except Exception:
             _LOGGER.exception("a call could not be read")
-            _send(sender, [_FAILED])
+            self._reply(sender, [_FAILED])
             return
-        call = PendingCall(len(predictions), partial(_send, sender))
+        call = PendingCall(len(predictions), partial(self._reply, sender))
         for index, prediction in enumerate(predictions):
-            finish = partial(call.finish, index)
+            arrival, finish = Arrival(prediction, sender.is_cancelled), partial(call.finish, index)
             if not self._in_flight.acquire(blocking=False):
                 finish(_OVERLOADED)
             elif self._batches is not None:
-                self._gather(self._batches, prediction, finish)
+                self._gather(self._batches, arrival, finish)
             else:
-                self._threads.submit(self._predict, prediction, finish)
+                self._threads.submit(self._predict, arrival, finish, sender)
 
-    def _gather(self, batches: BatchedPredictions, prediction: PredictionBytes, finish: Any) -> None:
+    def _reply(self, sender: Any, answers: list[Answer]) -> None:
+        if self._streaming:
+            send_answer(sender, answers[0])
+        else:
+            send_answers(sender, answers)
+
+    def _gather(self, batches: BatchedPredictions, arrival: Arrival, finish: Finish) -> None:
+        prediction = arrival.prediction
         try:
             request = request_from_context(prediction.payload, prediction.context)
             batches.add(request, partial(self._deliver, finish))
@@ -108,40 +127,42 @@ class TritonPythonModel:
             _LOGGER.exception("a request could not be read")
             self._deliver(finish, _FAILED)
 
-    def _predict(self, prediction: PredictionBytes, finish: Any) -> None:
-        result = _FAILED
-        try:
-            result = self._answer(prediction)
-        except BaseException:
-            # The client of a call without an answer waits for ever, so not even this may pass.
-            _LOGGER.exception("a prediction ended in an unexpected way")
-        finally:
+    def _predict(self, arrival: Arrival, finish: Finish, sender: Any) -> None:
+        result = self._answer(arrival)
+        if isinstance(result, Answer):
             self._deliver(finish, result)
-        _run_background(result)
+        elif not send_stream(sender, result, self._in_flight.release, partial(self._log, arrival)):
+            return
+        self._after_answer.run(result.background)
 
-    def _deliver(self, finish: Any, result: Answer) -> None:
+    def _deliver(self, finish: Finish, result: Answer) -> None:
         # Before the answer goes out: its client's next request must find the place free.
         self._in_flight.release()
         finish(result)
 
-    def _answer(self, prediction: PredictionBytes) -> Answer:
+    def _answer(self, arrival: Arrival) -> Answer | Stream:
+        """The answer to a prediction, timed. Never raises."""
+        waited_s = arrival.stopwatch.start()
         try:
-            request = request_from_context(prediction.payload, prediction.context)
+            request = request_from_context(arrival.prediction.payload, arrival.prediction.context)
+            if arrival.is_given_up(request, waited_s):
+                return TOO_LATE
+            answer_request = begin_answer if self._streaming else answer
+            result = answer_request(self._predictor, self._loaded, request)
+            if isinstance(result, Answer) and result.error is not None:
+                self._log(arrival, result.error)
+            return replace(result, timing=arrival.stopwatch.read())
         except BadRequest as problem:
             return _answer_bad_request(problem)
-        result = answer(self._predictor, self._loaded, request)
-        if result.error is not None:
-            told = describe_error(result.error, self._loaded.project)
-            _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=result.error)
-        return result
+        except BaseException:
+            # The client of a call without an answer waits for ever, so not even this may pass.
+            _LOGGER.exception("a prediction ended in an unexpected way")
+            return _FAILED
 
-
-def _run_background(result: Answer) -> None:
-    if result.background is not None:
-        try:
-            result.background()
-        except (Exception, SystemExit):
-            _LOGGER.exception("work after the answer failed")
+    def _log(self, arrival: Arrival, error: BaseException) -> None:
+        request = request_from_context(arrival.prediction.payload, arrival.prediction.context)
+        told = describe_error(error, self._loaded.project)
+        _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=error)
 
 
 def _limit_per_process(manifest: Manifest) -> int:
@@ -156,24 +177,3 @@ def _leave_import_path(version_folder: Path) -> None:
 
 def _answer_bad_request(problem: BadRequest) -> Answer:
     return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
-
-
-def _send(sender: Any, answers: list[Answer]) -> None:
-    """Send the one and final response of a call."""
-    import triton_python_backend_utils as pb_utils
-
-    try:
-        joined = join_answers(answers)
-        tensors = [
-            tensor_of("response", joined.response),
-            tensor_of("status", joined.status),
-            tensor_of("_sizes", joined.sizes),
-        ]
-        response = pb_utils.InferenceResponse(output_tensors=tensors)
-    except Exception:
-        _LOGGER.exception("an answer could not be put into a response")
-        response = pb_utils.InferenceResponse(error=pb_utils.TritonError("internal server error"))
-    try:
-        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-    except Exception:
-        _LOGGER.exception("an answer could not be sent")

@@ -22,6 +22,8 @@ class Request:
     content_type: str | None = "application/json"
     query_string: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    timeout_s: float | None = None
+    """How long from its arrival somebody waits for the answer."""
 
     def header(self, name: str) -> str | None:
         """The first header of this name, which is given in lower case."""
@@ -39,7 +41,7 @@ class BadRequest(Exception):
 
 
 def request_from_context(body: bytes, context: bytes | None) -> Request:
-    """Put together what Triton carries apart: the body, and JSON with content_type, query_string and headers.
+    """Put together what Triton carries apart: the body, and JSON with content_type, query_string, headers, timeout_s.
 
     Raises:
         BadRequest: the context is not such JSON.
@@ -54,10 +56,13 @@ def request_from_context(body: bytes, context: bytes | None) -> Request:
         strings = [query_string, *(part for pair in headers for part in pair)]
         if not isinstance(content_type, str | None) or not all(isinstance(item, str) for item in strings):
             raise TypeError("a value is not a string")
+        timeout_s = value.get("timeout_s")
+        if not isinstance(timeout_s, int | float | None):
+            raise TypeError("timeout_s is not a number")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        expected = '{"content_type": "...", "query_string": "...", "headers": [["name", "value"]]}'
+        expected = '{"content_type": "...", "query_string": "...", "headers": [["name", "value"]], "timeout_s": 60}'
         raise _bad_json(f"context: {error}; expected JSON {expected}") from error
-    return Request(body, content_type, query_string, headers)
+    return Request(body, content_type, query_string, headers, timeout_s)
 
 
 def parse_query_params(request: Request) -> QueryParams:

@@ -6,14 +6,16 @@ import asyncio
 import json
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
+
+from .run_response import run_response
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-__all__ = ["EncodedResponse", "encode"]
+__all__ = ["EncodedResponse", "Headers", "encode", "encode_json", "headers_of", "is_starlette_response", "task_of"]
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -38,12 +40,12 @@ def encode(result: object) -> EncodedResponse:
         return EncodedResponse(bytes(result), 200, (("content-type", "application/octet-stream"),))
     if isinstance(result, str):
         return EncodedResponse(result.encode(), 200, (("content-type", "text/plain; charset=utf-8"),))
-    if _is_starlette_response(result):
+    if is_starlette_response(result):
         return _encode_starlette(result)
-    return EncodedResponse(_encode_json(result), 200, (("content-type", "application/json"),))
+    return EncodedResponse(encode_json(result), 200, (("content-type", "application/json"),))
 
 
-def _is_starlette_response(result: object) -> TypeGuard[Response]:
+def is_starlette_response(result: object) -> TypeGuard[Response]:
     # Only who imported starlette can hold one of its responses.
     responses = sys.modules.get("starlette.responses")
     return responses is not None and isinstance(result, responses.Response)
@@ -52,51 +54,31 @@ def _is_starlette_response(result: object) -> TypeGuard[Response]:
 def _encode_starlette(response: Response) -> EncodedResponse:
     from starlette.responses import Response
 
-    task = response.background
-    background = None if task is None else lambda: asyncio.run(_wait_for(task()))
+    background = task_of(response)
     if type(response).__call__ is Response.__call__:
-        return _encoded(response.status_code, response.raw_headers, bytes(response.body), background)
-    # Called as a whole, the response would run its task before its answer is sent.
-    response.background = None
-    try:
-        messages = asyncio.run(_collect_messages(response))
-    finally:
-        response.background = task
-    start = next(message for message in messages if message["type"] == "http.response.start")
-    body = b"".join(bytes(message.get("body", b"")) for message in messages)
-    return _encoded(start["status"], start["headers"], body, background)
+        return EncodedResponse(bytes(response.body), response.status_code, headers_of(response.raw_headers), background)
+    start, *rest = run_response(response)
+    body = b"".join(bytes(message.get("body", b"")) for message in rest)
+    return EncodedResponse(body, start["status"], headers_of(start["headers"]), background)
 
 
-def _encoded(
-    status_code: int, raw_headers: list[tuple[bytes, bytes]], body: bytes, background: Callable[[], None] | None
-) -> EncodedResponse:
+def task_of(response: Response) -> Callable[[], None] | None:
+    """What the response wants done after it was sent."""
+    task = response.background
+    return None if task is None else lambda: asyncio.run(_wait_for(task()))
+
+
+def headers_of(raw_headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     # The length belongs to the transport, which knows it; a second one beside it would break the response.
     headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw_headers)
-    kept = tuple(pair for pair in headers if pair[0].lower() != "content-length")
-    return EncodedResponse(body, status_code, kept, background)
-
-
-async def _collect_messages(response: Response) -> list[Any]:
-    """Run a response that streams, or reads a file, to its end."""
-    messages: list[Any] = []
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        messages.append(message)
-
-    # From ASGI 2.4 on starlette needs no second task that listens for a disconnect, which cannot come here.
-    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "method": "POST", "headers": []}
-    await response(scope, receive, send)
-    return messages
+    return tuple(pair for pair in headers if pair[0].lower() != "content-length")
 
 
 async def _wait_for(awaitable: Awaitable[None]) -> None:
     await awaitable
 
 
-def _encode_json(result: object) -> bytes:
+def encode_json(result: object) -> bytes:
     try:
         return _ENCODER.encode(result).encode()
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -13,8 +13,17 @@ import numpy as np
 
 from .answer import Answer
 from .request import BadRequest
+from .streams import Stream
 
-__all__ = ["MAX_PREDICTIONS", "JoinedAnswers", "PendingCall", "PredictionBytes", "join_answers", "split_call"]
+__all__ = [
+    "MAX_PREDICTIONS",
+    "JoinedAnswers",
+    "PendingCall",
+    "PredictionBytes",
+    "join_answers",
+    "split_call",
+    "status_of",
+]
 
 MAX_PREDICTIONS = 64
 
@@ -63,9 +72,17 @@ class JoinedAnswers:
 
 def join_answers(answers: Sequence[Answer]) -> JoinedAnswers:
     bodies = [answer.body for answer in answers]
-    statuses = [json.dumps({"status_code": item.status_code, "headers": item.headers}).encode() for item in answers]
+    statuses = [status_of(answer) for answer in answers]
     sizes = np.array([[len(body) for body in bodies], [len(status) for status in statuses]], dtype=np.int64)
     return JoinedAnswers(_join(bodies), _join(statuses), sizes)
+
+
+def status_of(answer: Answer | Stream) -> bytes:
+    """JSON: ``status_code``, ``headers``, and ``timing`` where it is known."""
+    status: dict[str, Any] = {"status_code": answer.status_code, "headers": answer.headers}
+    if answer.timing is not None:
+        status["timing"] = asdict(answer.timing)
+    return json.dumps(status).encode()
 
 
 def _join(parts: list[bytes]) -> np.ndarray[Any, Any]:

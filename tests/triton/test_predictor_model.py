@@ -78,12 +78,36 @@ def infer_many(endpoints: Endpoints, payloads: list[bytes], contexts: list[bytes
     return answers
 
 
+def without_timing(status: bytes) -> dict[str, Any]:
+    """What is the same each time."""
+    found: dict[str, Any] = json.loads(status)
+    found.pop("timing", None)
+    return found
+
+
+def test_the_status_says_where_the_time_went(served: Served) -> None:
+    timing = json.loads(infer(tritonclient.grpc, served.endpoints.grpc, payload=b"1")["status"])["timing"]
+    assert set(timing) == {"queue_ms", "prepost_ms", "core_ms"}
+    assert timing["queue_ms"] > 0
+    assert timing["prepost_ms"] > 0
+    assert timing["core_ms"] == 0
+
+
+def test_a_prediction_whose_time_is_over_is_not_begun(served: Served, tmp_path: Path) -> None:
+    here, go = tmp_path / "here", tmp_path / "go"
+    go.touch()
+    contexts = [b'{"timeout_s": 0}', b'{"timeout_s": 60}']
+    answers = infer_many(served.endpoints, [meet(mine=here, other=go), b"1"], contexts)
+    assert [status for status, _ in answers] == [504, 200]
+    assert not here.exists()
+
+
 def test_payload_alone_is_json_over_http_and_grpc(served: Served) -> None:
     expected = {"greeting": "hello", "payload": [1], "query": {}, "word": None}
     for module, address in ((tritonclient.http, served.endpoints.http), (tritonclient.grpc, served.endpoints.grpc)):
         found = infer(module, address, payload=b"[1]")
         assert json.loads(found["response"]) == expected
-        assert json.loads(found["status"]) == OK
+        assert without_timing(found["status"]) == OK
         assert found["_sizes"] == [[len(found["response"])], [len(found["status"])]]
 
 
@@ -125,14 +149,14 @@ def test_what_fails_is_one_500_and_the_log_has_the_line(served: Served, kind: st
     context = {"headers": [["x-request-id", f"id-of-{kind}"]]}
     payload = json.dumps({"do": kind}).encode()
     found = infer(tritonclient.http, served.endpoints.http, payload=payload, context=json.dumps(context).encode())
-    assert (found["response"], json.loads(found["status"])) == (b"internal server error", FAILED)
+    assert (found["response"], without_timing(found["status"])) == (b"internal server error", FAILED)
     assert infer(tritonclient.http, served.endpoints.http, payload=b"1")["response"]
     wait_until(lambda: any(f"id-of-{kind}" in line and "predictor.py" in line for line in served.log))
 
 
 def test_not_even_what_nobody_catches_leaves_a_client_waiting(served: Served) -> None:
     found = infer(tritonclient.http, served.endpoints.http, payload=b'{"do": "interrupt"}')
-    assert (found["response"], json.loads(found["status"])) == (b"internal server error", FAILED)
+    assert (found["response"], without_timing(found["status"])) == (b"internal server error", FAILED)
     wait_until(lambda: any("KeyboardInterrupt" in line for line in served.log))
 
 
@@ -190,7 +214,7 @@ def test_more_than_may_be_in_flight_is_503_at_once(start_server: Callable[..., A
     status = json.loads(refused["status"])
     assert (status["status_code"], dict(status["headers"])["retry-after"]) == (503, "1")
     for _ in range(20):
-        assert json.loads(infer(tritonclient.grpc, endpoints.grpc, payload=b"3")["status"]) == OK
+        assert without_timing(infer(tritonclient.grpc, endpoints.grpc, payload=b"3")["status"]) == OK
 
 
 def test_predictor_that_cannot_start_names_its_line(start_server: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Where the time of a request goes: waiting for a thread, Python before and after the models, and compiled models."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+__all__ = ["Stopwatch", "Timing", "add_core_time"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """In milliseconds."""
+
+    queue_ms: float
+    prepost_ms: float
+    core_ms: float
+
+
+class Stopwatch:
+    """Times one prediction: made when its request arrives, started and read on the thread that answers it."""
+
+    def __init__(self) -> None:
+        self.core_s = 0.0
+        self._arrived_s = self._started_s = time.perf_counter()
+
+    def start(self) -> float:
+        """The wait is over; how long it was, in seconds. What compiled models take from now on is counted here."""
+        self._started_s = time.perf_counter()
+        _running.set(self)
+        return self._started_s - self._arrived_s
+
+    def read(self) -> Timing:
+        """The time until now."""
+        answering_s = time.perf_counter() - self._started_s
+        queue_s = self._started_s - self._arrived_s
+        prepost_s = max(0.0, answering_s - self.core_s)
+        return Timing(*(round(1000 * seconds, 3) for seconds in (queue_s, prepost_s, self.core_s)))
+
+
+# A context variable, since coroutines and asyncio.to_thread carry it along.
+_running: ContextVar[Stopwatch | None] = ContextVar("cortex_compile_stopwatch", default=None)
+
+
+def add_core_time(seconds: float) -> None:
+    """A compiled model ran so long for the prediction that this thread is at."""
+    stopwatch = _running.get()
+    if stopwatch is not None:
+        stopwatch.core_s += seconds
