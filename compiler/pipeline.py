@@ -18,6 +18,7 @@ from cortex_compile.compiler.build_report import build_report
 from cortex_compile.compiler.choose_engines import choose_engines
 from cortex_compile.compiler.isolation import run_child
 from cortex_compile.compiler.other_work import OtherWork
+from cortex_compile.compiler.predict_kind import is_predict_generator
 from cortex_compile.compiler.publish_build import publish, work_folder
 from cortex_compile.compiler.rehearse import RehearsalRequest
 from cortex_compile.compiler.report import write_report
@@ -127,8 +128,20 @@ def _write(project: Project, trial: Trial, choices: tuple[Choice, ...], build: P
     build.mkdir()
     cores = [choice.core for choice in choices if choice.core is not None]
     write_build(
-        project, cores, lambda engine, threads: find_engine(engine).triton_settings(threads), build, trial.versions
+        project,
+        cores,
+        lambda engine, threads: find_engine(engine).triton_settings(threads),
+        build,
+        trial.versions,
+        streaming=_streams(project, trial),
     )
+
+
+def _streams(project: Project, trial: Trial) -> bool:
+    # A batch is answered whole: predict returns a list.
+    if project.server_side_batching is not None:
+        return False
+    return trial.streaming or is_predict_generator(project.folder / project.predictor)
 
 
 def _rehearse(project: Project, build: Path, work: Path) -> Rehearsal:

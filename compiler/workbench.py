@@ -68,7 +68,8 @@ def run(request: WorkRequest, teller: Teller) -> None:
     teller.tell("step", "load the predictor")
     loaded, predictor = load_predictor(request.project)
     teller.tell("step", f"answer {len(request.project.samples)} samples")
-    modules, notices = _capture(request.project, predictor, loaded.module, loaded)
+    modules, notices, streaming = _capture(request.project, predictor, loaded.module, loaded)
+    teller.tell("streaming", streaming)
     for notice in notices:
         teller.tell("notice", notice)
     names = unique_names([captured.path for captured in modules])
@@ -87,8 +88,11 @@ def run(request: WorkRequest, teller: Teller) -> None:
 
 def _capture(
     project: Project, predictor: object, user_module: ModuleType, loaded: Any
-) -> tuple[tuple[CapturedModule, ...], list[str]]:
-    """Answer the samples once unwatched (lazy loading happens now), then watched; compare the two."""
+) -> tuple[tuple[CapturedModule, ...], list[str], bool]:
+    """Answer the samples once unwatched (lazy loading happens now), then watched; compare the two.
+
+    The last of the three: whether a sample was answered in chunks.
+    """
     first = answer_samples(predictor, loaded, project.samples)
     second: list[Any] = []
     modules = capture_modules(
@@ -102,7 +106,7 @@ def _capture(
         for sample, before, after in zip(project.samples, first, second, strict=True)
         if before.body != after.body
     ]
-    return modules, notices
+    return modules, notices, any(answer.streamed for answer in second)
 
 
 def _try_module(
@@ -190,7 +194,7 @@ def _record(captured: CapturedModule, name: str) -> ModuleRecord:
 
 def _describe(captured: CapturedModule, signature: CapturedSignature) -> tuple[str, ...]:
     tensors = signature.calls[0].arguments.tensors
-    names = make_export_request(captured.module, signature.calls[0], frozenset()).input_names
+    names = make_export_request(captured.module, signature.calls[0], ()).input_names
     dtypes = [str(tensor.dtype).removeprefix("torch.") for tensor in tensors]
     return describe_inputs([TensorSpec(name, dtype, ()) for name, dtype in zip(names, dtypes, strict=True)], tensors)
 
