@@ -43,9 +43,6 @@ class CompileSettings:
     request_timeout_s: float = 60.0
     """How long a client waits for an answer, or for the next chunk of one, before it is told that it came too late."""
     max_body_bytes: int = 64 * 1024 * 1024
-    request_timeout_s: float = 60.0
-    """How long a client waits for an answer, or for the next chunk of one, before it is told that it came too late."""
-    max_body_bytes: int = 64 * 1024 * 1024
     tolerances: Tolerances = field(default_factory=Tolerances)
     """How far a compiled module's results may be from eager's. Those of float32 hold for answers in JSON, too."""
 
@@ -260,8 +257,6 @@ class Trial:
     """For each module and engine with at least one graph that is equal and faster."""
     versions: dict[str, str]
     notices: tuple[str, ...] = ()
-    streaming: bool = False
-    """A sample was answered in chunks."""
     streaming: bool = False
     """A sample was answered in chunks."""
 

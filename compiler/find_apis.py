@@ -121,14 +121,12 @@ def _check_type(located: LocatedApi) -> None:
             f"{located.at('predictor', 'type')}: found {predictor.type!r}, expected 'python': only Python predictors"
             " are compiled. Load the model in a PythonPredictor."
         )
-    for key in ("models", "model", "model_path", "signature_key", "multi_model_reloading", "server_side_batching"):
+    for key in ("models", "model", "model_path", "signature_key"):
         if getattr(predictor, key) is not None:
-            what = (
-                "predict is called with one request at a time, and Triton batches the compiled models below it"
-                if key == "server_side_batching"
-                else "models are loaded by the predictor's own __init__"
+            raise ProjectError(
+                f"{located.at('predictor', key)}: is not supported here. Write models for load_model under"
+                " multi_model_reloading, its name since Cortex v0.25; load others in the predictor's own __init__."
             )
-            raise ProjectError(f"{located.at('predictor', key)}: is not supported here: {what}. Remove the key.")
 
 
 def _is_same_file(folder: Path, path: str | None, predictor: Path) -> bool:

@@ -18,12 +18,15 @@ from cortex_compile.compiler.env_file import read_env_file
 from cortex_compile.compiler.find_apis import FoundApis, choose_by_name, find_apis
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.project_notices import project_notices
+from cortex_compile.compiler.quantities import parse_duration_s
+from cortex_compile.compiler.read_models import read_models
 from cortex_compile.compiler.read_requirements import read_requirements
 from cortex_compile.compiler.read_samples import default_samples, read_listed_samples, read_sample
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.yaml_reader import YamlFile
 from cortex_compile.compiler.yaml_values import MAX_NAME_LENGTH, check_endpoint, check_name
 from cortex_compile.errors import ProjectError, UsageError
+from cortex_compile.python_backend.manifest import BatchingSpec
 
 __all__ = ["read_projects"]
 
@@ -106,6 +109,9 @@ def _project_of(
         threads_per_process=api.predictor.threads_per_process,
         max_replica_concurrency=api.autoscaling.max_replica_concurrency if api.autoscaling else 1024,
         requirements=requirements.lines,
+        server_side_batching=_batching_of(api),
+        models=read_models(located, folder, project_files(folder)),
+        nan_as_null=api.compile is not None and api.compile.nan == "null",
         samples=_choose_samples(located, folder, predictor, samples, needed=settings.compile),
         settings=settings,
         # Without the folder: they stand in the report of a build that moves.
@@ -154,6 +160,11 @@ def _endpoint_of(api: Api, name: str) -> str:
         raise ProjectError(
             f"the name {name!r} makes the endpoint '/{name}', expected {error}. Set networking.endpoint or use --name."
         ) from None
+
+
+def _batching_of(api: Api) -> BatchingSpec | None:
+    written = api.predictor.server_side_batching
+    return None if written is None else BatchingSpec(written.max_batch_size, parse_duration_s(written.batch_interval))
 
 
 def _settings_of(located: LocatedApi) -> CompileSettings:

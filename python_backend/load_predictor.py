@@ -17,7 +17,8 @@ from typing import Any
 
 from .errors import PredictorError
 from .metrics_client import MetricsClient
-from .signatures import CLASS_NAME, check_methods, line_of, line_of_method
+from .python_client import PythonClient
+from .signatures import CLASS_NAME, check_methods, check_models, line_of, line_of_method
 from .user_errors import describe_error
 
 __all__ = ["LoadedClass", "create_predictor", "enter_project", "load_predictor_class"]
@@ -38,6 +39,8 @@ class LoadedClass:
     init_arguments: tuple[str, ...]
     post_predict_arguments: tuple[str, ...] | None = None
     """None where the class has no post_predict."""
+    nan_as_null: bool = False
+    """What the API says of NaN and infinity in answers."""
 
 
 def enter_project(project: Path, python_path: str | None, env: Mapping[str, str]) -> None:
@@ -48,8 +51,13 @@ def enter_project(project: Path, python_path: str | None, env: Mapping[str, str]
     _offer_cortex_internal()
 
 
-def load_predictor_class(project: Path, file: str, python_path: str | None = None) -> LoadedClass:
+def load_predictor_class(
+    project: Path, file: str, python_path: str | None = None, *, has_models: bool = False, nan_as_null: bool = False
+) -> LoadedClass:
     """Import ``file`` of the project and find the class ``PythonPredictor`` in it.
+
+    Args:
+        has_models: whether models are configured for ``python_client``.
 
     Raises:
         PredictorError: no such file, it cannot be imported, no such class, or a wrong signature.
@@ -63,6 +71,7 @@ def load_predictor_class(project: Path, file: str, python_path: str | None = Non
     if not inspect.isclass(cls):
         raise PredictorError(f"{path}:{_explain_missing_class(module)}")
     arguments = check_methods(cls, path)
+    check_models(cls, arguments["__init__"], path, configured=has_models)
     return LoadedClass(
         cls=cls,
         module=module,
@@ -71,25 +80,29 @@ def load_predictor_class(project: Path, file: str, python_path: str | None = Non
         predict_arguments=arguments["predict"],
         init_arguments=arguments["__init__"],
         post_predict_arguments=arguments.get("post_predict"),
+        nan_as_null=nan_as_null,
     )
 
 
-def create_predictor(loaded: LoadedClass, config: dict[str, Any]) -> object:
+def create_predictor(loaded: LoadedClass, config: dict[str, Any], python_client: PythonClient | None = None) -> object:
     """Run the user's ``__init__`` with a copy of config of its own.
 
     Raises:
-        PredictorError: ``__init__`` raised, or asks for a client that is not there.
+        PredictorError: ``__init__`` raised.
     """
     place = f"{loaded.file}:{line_of_method(loaded.cls, '__init__')}"
-    if "python_client" in loaded.init_arguments:
-        raise PredictorError(
-            f'{place}: class {CLASS_NAME}: __init__ asks for "python_client", but no models are configured; '
-            "load the model in __init__ and remove the argument"
-        )
-    offered = {"config": copy.deepcopy(config), "job_spec": None, "metrics_client": MetricsClient()}
+    offered: dict[str, Any] = {"config": copy.deepcopy(config), "job_spec": None, "metrics_client": MetricsClient()}
+    offered["python_client"] = python_client
     arguments = {name: offered[name] for name in loaded.init_arguments}
     try:
-        return loaded.cls(**arguments)
+        if python_client is None:
+            return loaded.cls(**arguments)
+        # In two steps, so that __init__ itself can ask for models: load_model is a method of what it makes.
+        new: Any = loaded.cls.__new__
+        predictor = new(loaded.cls, **arguments)
+        python_client.set_load_method(predictor.load_model)
+        predictor.__init__(**arguments)
+        return predictor
     except (Exception, SystemExit) as error:
         raise PredictorError(describe_error(error, loaded.project, otherwise=place)) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import PredictorError
 
-__all__ = ["CLASS_NAME", "check_methods", "line_of", "line_of_method"]
+__all__ = ["CLASS_NAME", "check_methods", "check_models", "line_of", "line_of_method"]
 
 CLASS_NAME = "PythonPredictor"
 
@@ -47,6 +47,31 @@ def check_methods(cls: type, file: Path) -> dict[str, tuple[str, ...]]:
         if function or method in _REQUIRED_METHODS:
             found[method.name] = _check_method(cls, function, method, file)
     return found
+
+
+def check_models(cls: type, init_arguments: tuple[str, ...], file: Path, *, configured: bool) -> None:
+    """
+    Raises:
+        PredictorError: models are configured and ``__init__`` or ``load_model`` is not made for them, or the reverse.
+    """
+    wants_client = "python_client" in init_arguments
+    why = "when the python predictor type is used and models are specified in the api spec, adding the"
+    if configured and not wants_client:
+        problem = '"python_client" is a required argument, but was not provided'
+        raise _fault(
+            file,
+            cls.__init__,  # type: ignore[misc]  # it is only asked for its line
+            f'invalid signature for method "__init__": {problem}: {why} "python_client" argument is required',
+        )
+    if configured and getattr(cls, "load_model", None) is None:
+        raise _fault(file, cls, f'required method "load_model" is not defined: {why} "load_model" method is required')
+    if wants_client and not configured:
+        raise _fault(
+            file,
+            cls.__init__,  # type: ignore[misc]
+            '__init__ asks for "python_client", but no models are configured; name them under'
+            " predictor.multi_model_reloading in cortex.yaml, or load the model in __init__ and remove the argument",
+        )
 
 
 def line_of(item: Any) -> int:

@@ -10,6 +10,9 @@ import pytest
 from cortex_compile.errors import PredictorError
 from cortex_compile.python_backend.answer import answer
 from cortex_compile.python_backend.load_predictor import create_predictor, enter_project, load_predictor_class
+from cortex_compile.python_backend.manifest import ModelsSpec
+from cortex_compile.python_backend.model_folders import SINGLE_MODEL_NAME
+from cortex_compile.python_backend.python_client import PythonClient
 from cortex_compile.python_backend.request import Request
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
@@ -170,7 +173,6 @@ def test_missing_file(tmp_path: Path) -> None:
         ("def __init__(self, config):\n    exit(1)", "FILE:6: SystemExit: 1"),
         ("def __init__(self, config):\n    raise OSError('many\\n  lines')", "FILE:6: OSError: many lines"),
         ("def __init__(self, config):\n    __import__('json').loads('{')", "FILE:6: JSONDecodeError: Expecting"),
-        ("\ndef __init__(self, config, python_client): pass", "FILE:6: class PythonPredictor: __init__ asks for"),
     ],
 )
 def test_predictor_that_cannot_be_created(tmp_path: Path, init: str, expected: str) -> None:
@@ -181,6 +183,51 @@ def test_predictor_that_cannot_be_created(tmp_path: Path, init: str, expected: s
     text = str(caught.value).replace(str(path), "FILE")
     assert text.startswith(expected)
     assert "\n" not in text
+
+
+CLIENT_INIT = "def __init__(self, config, python_client): pass"
+
+
+@pytest.mark.parametrize(
+    ("methods", "has_models", "line", "message"),
+    [
+        (
+            [GOOD_INIT, GOOD_PREDICT, "def load_model(self, model_path): pass"],
+            True,
+            5,
+            'invalid signature for method "__init__": "python_client" is a required argument, but was not provided:'
+            " when the python predictor type is used and models are specified in the api spec, adding the"
+            ' "python_client" argument is required',
+        ),
+        (
+            [CLIENT_INIT, GOOD_PREDICT],
+            True,
+            4,
+            'required method "load_model" is not defined: when the python predictor type is used and models are'
+            ' specified in the api spec, adding the "load_model" method is required',
+        ),
+        ([GOOD_PREDICT, CLIENT_INIT], False, 6, '__init__ asks for "python_client", but no models are configured'),
+    ],
+)
+def test_models_and_python_client_belong_together(
+    tmp_path: Path, methods: list[str], has_models: bool, line: int, message: str
+) -> None:
+    path = write_class(tmp_path, *methods)
+    with pytest.raises(PredictorError) as caught:
+        load_predictor_class(tmp_path, "predictor.py", has_models=has_models)
+    assert str(caught.value).startswith(f"{path}:{line}: {START}{message}")
+
+
+def test_init_itself_can_ask_for_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "words.txt").write_text("hello")
+    init = "def __init__(self, config, python_client):\n    self.end = '!'\n    self.words = python_client.get_model()"
+    read = "    return pathlib.Path(model_path, 'words.txt').read_text() + self.end"
+    load = f"def load_model(self, model_path):\n    import pathlib\n{read}"
+    write_class(tmp_path, init, load, "def predict(self):\n    return self.words")
+    loaded = load_predictor_class(tmp_path, "predictor.py", has_models=True)
+    client = PythonClient(tmp_path, ModelsSpec({SINGLE_MODEL_NAME: "model"}))
+    assert answer(create_predictor(loaded, {}, client), loaded, Request(b"")).body == b"hello!"
 
 
 def test_place_is_the_users_and_not_of_a_library_installed_in_the_project(tmp_path: Path) -> None:

@@ -15,12 +15,17 @@ from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_project import read_projects
 from cortex_compile.compiler.tolerances import Tolerance, Tolerances
 from cortex_compile.errors import ProjectError, UsageError
+from cortex_compile.python_backend.manifest import BatchingSpec, ModelsSpec
 
 NUMPY = importlib.metadata.version("numpy")
 
 
 def api(name: str, path: str = "predictor.py", more: str = "") -> str:
     return f"- name: {name}\n  predictor:\n    type: python\n    path: {path}\n{more}"
+
+
+def models(text: str) -> str:
+    return api("iris", more=f"    multi_model_reloading: {text}\n")
 
 
 @pytest.fixture
@@ -159,10 +164,22 @@ def test_what_is_not_a_predictor_file(folder: Path, predictor: str, words: str) 
             r"has no API whose predictor\.path is 'predictor\.py'; it has 'predictr\.py'\. Did",
         ),
         (api("iris").replace("python", "onnx"), r"cortex\.yaml:3: api 'iris', predictor\.type: found 'onnx'"),
-        (api("iris", more="    models: {path: s3://a}\n"), r":5: .*predictor\.models: is not supported"),
+        (api("iris", more="    models: {path: a}\n"), r":5: .*predictor\.models: .* under multi_model_reloading"),
+        (models("{path: s3://a/b}"), r":5: .*reloading\.path: found 's3://a/b', expected a folder of this machine"),
+        (models("{path: /no/such}"), r":5: .*reloading\.path: found '/no/such', expected a folder; there is none"),
+        (models("{path: nowhere}"), "expected a folder inside .*, or an absolute path"),
+        (models("{path: ../}"), "expected a folder inside .*, or an absolute path"),
+        (models("{dir: .}"), "expected a folder inside .*, or an absolute path"),
+        (models("{path: hidden}"), r"'hidden' has no file in it that belongs to the project \(see \.cortexignore\)"),
+        (models("{paths: [{name: a, path: m}, {name: b, path: n}]}"), r"paths\[1\]\.path: found 'n', expected"),
+        (models("{paths: [{name: a, path: m}, {name: a, path: m}]}"), "each name once under paths"),
+        (models("{path: m, dir: m}"), "exactly one of path, paths and dir"),
+        (models("{}"), "exactly one of path, paths and dir"),
+        (models("{path: m, cache_size: 1}"), "both cache_size and disk_cache_size, or neither"),
+        (models("{path: m, cache_size: 2, disk_cache_size: 1}"), r"cache_size \(2\) at most disk_cache_size \(1\)"),
         (
-            api("iris", more="    server_side_batching: {max_batch_size: 2, batch_interval: 1s}\n"),
-            "is called with one request at a time",
+            models("{path: m, cache_size: 1, disk_cache_size: 1}\n    processes_per_replica: 2"),
+            "processes_per_replica 1 with multi_model_reloading.cache_size",
         ),
         (api("iris", more="    python_path: nowhere\n"), r":5: .*found 'nowhere', expected a folder inside"),
         (api("iris", more="    python_path: ../\n"), "expected a folder inside"),
@@ -174,10 +191,41 @@ def test_what_is_not_a_predictor_file(folder: Path, predictor: str, words: str) 
     ],
 )
 def test_what_is_wrong_in_cortex_yaml(folder: Path, text: str, words: str) -> None:
+    for name in ("m", "hidden"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text("")
+    (folder / ".cortexignore").write_text("hidden/\n")
     (folder / "cortex.yaml").write_text(text)
     with pytest.raises(ProjectError, match=words) as caught:
         read(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{path: ./m}", ModelsSpec({"_cortex_default": "m"})),
+        ("{path: /etc}", ModelsSpec({"_cortex_default": "/etc"})),
+        ("{paths: [{name: a, path: m/}, {name: b, path: m/n}]}", ModelsSpec({"a": "m", "b": "m/n"})),
+        ("{dir: m, cache_size: 2, disk_cache_size: 3}", ModelsSpec(directory="m", cache_size=2)),
+    ],
+)
+def test_models_to_reload(folder: Path, text: str, expected: ModelsSpec) -> None:
+    (folder / "m" / "n").mkdir(parents=True)
+    (folder / "m" / "n" / "file").write_text("")
+    (folder / "cortex.yaml").write_text(models(text))
+    assert read(folder)[0].models == expected
+
+
+def test_batching_and_nan(folder: Path) -> None:
+    batching = "    server_side_batching: {max_batch_size: 4, batch_interval: 20ms}\n  compile: {nan: 'null'}\n"
+    (folder / "cortex.yaml").write_text(api("iris", more=batching))
+    (project,) = read(folder)
+    assert project.server_side_batching == BatchingSpec(4, 0.02)
+    assert project.nan_as_null
+    (folder / "cortex.yaml").write_text(api("iris"))
+    (project,) = read(folder)
+    assert (project.server_side_batching, project.models, project.nan_as_null) == (None, None, False)
 
 
 def test_a_predictor_outside_of_its_project_is_refused(folder: Path) -> None:

@@ -1,0 +1,68 @@
+"""Compiled modules inside models that ``python_client`` loads: exchanged when their model is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .exchange import CallRemote, exchange_cores
+from .find_modules import find_modules
+from .manifest import Manifest
+from .python_client import PythonClient
+
+__all__ = ["LaterExchange"]
+
+logger = logging.getLogger("cortex_compile.runtime")
+
+
+class LaterExchange:
+    """Looks for compiled modules again whenever something was loaded.
+
+    A model is loaded by the request that first asks for it, and so is one that fell out of the cache. A version that
+    was not there when the build was compiled has no compiled modules and runs as it is.
+    """
+
+    def __init__(
+        self,
+        client: PythonClient,
+        predictor: object,
+        user_module: ModuleType,
+        manifest: Manifest,
+        version_folder: Path,
+        call_remote: CallRemote | None,
+    ) -> None:
+        self._client = client
+        self._predictor = predictor
+        self._user_module = user_module
+        self._manifest = manifest
+        self._version_folder = version_folder
+        self._call_remote = call_remote
+        self._lock = threading.Lock()
+        self._seen_loads = -1
+        self._seen_models: set[str] = set()
+        self._done: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def look_again(self) -> None:
+        """Does nothing when nothing was loaded since the last time."""
+        if self._client.loads == self._seen_loads:
+            return
+        with self._lock:
+            first, self._seen_loads = self._seen_loads < 0, self._client.loads
+            loaded = set(self._client.models)
+            new, self._seen_models = loaded - self._seen_models, loaded
+            modules = find_modules(self._predictor, self._user_module)
+            found = [core for core in self._manifest.cores if core.path in modules]
+            cores = tuple(core for core in found if modules[core.path] not in self._done)
+            if first and len(found) < len(self._manifest.cores):
+                waiting = [core.path for core in self._manifest.cores if core not in found]
+                logger.info("modules that are compiled when their model is loaded: %s", ", ".join(waiting))
+            elif new and not cores:
+                logger.info("model %s runs as it is: nothing of it was compiled", ", ".join(sorted(new)))
+            self._done.update(modules[core.path] for core in cores)
+            manifest = replace(self._manifest, cores=cores)
+            exchange_cores(self._predictor, self._user_module, manifest, self._version_folder, self._call_remote)
