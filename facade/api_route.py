@@ -29,11 +29,23 @@ class ApiRoute:
     endpoint: str
     max_concurrency: int
     example: Example | None = None
+    streaming: bool = False
+    """Its model is decoupled, and answers in chunks."""
+    max_body_bytes: int = 64 * 1024 * 1024
+    request_timeout_s: float = 60.0
+    """For the request to arrive, then for its answer; if that comes in chunks, for the first and for each next one."""
 
 
 def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
-    endpoint = "/" + manifest.endpoint.strip("/")
-    return ApiRoute(manifest.name, endpoint, manifest.max_replica_concurrency, example)
+    return ApiRoute(
+        name=manifest.name,
+        endpoint="/" + manifest.endpoint.strip("/"),
+        max_concurrency=manifest.max_replica_concurrency,
+        example=example,
+        streaming=manifest.streaming,
+        max_body_bytes=manifest.max_body_bytes,
+        request_timeout_s=manifest.request_timeout_s,
+    )
 
 
 def paths_by_api(apis: Sequence[ApiRoute]) -> dict[str, ApiRoute]:

@@ -20,6 +20,7 @@ from .openapi import describe_apis
 from .readiness import Readiness
 from .request_id import RequestIdMiddleware
 from .routes import PredictionRoute
+from .server_timing import ServerTimingMiddleware
 from .service import PredictionService
 from .settings import FacadeSettings
 from .triton_client import TritonPredictorClient
@@ -45,15 +46,13 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
     metrics, paths = FacadeMetrics(), paths_by_api(apis)
     readiness = app.state.readiness = Readiness(apis, triton, settings)
     # One for each API, not for each path: an API has one limit.
-    routes = {
-        api.name: PredictionRoute(PredictionService(api, triton, settings), metrics.of_api(api.name), settings)
-        for api in apis
-    }
+    routes = {api.name: PredictionRoute(PredictionService(api, triton), metrics.of_api(api.name)) for api in apis}
     app.router.routes[:0] = [Route(path, routes[api.name], include_in_schema=False) for path, api in paths.items()]
     _add_own_routes(app, readiness, metrics)
     _explain_errors(app, paths)
     _describe(app, paths)
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(ServerTimingMiddleware)
     return app
 
 

@@ -24,7 +24,7 @@ class FacadeMetrics:
         self._requests = Counter("cortex_compile_requests", "Predictions asked for.", labels, registry=self._registry)
         self._durations = Histogram(
             "cortex_compile_request_duration_seconds",
-            "From the first byte of a request's headers to its answer.",
+            "From the first byte of a request's headers to its answer, or to the last chunk of it.",
             labels,
             buckets=_BUCKETS_S,
             registry=self._registry,
@@ -75,3 +75,10 @@ class Outcome:
 
     def sent(self, status_code: int) -> None:
         self.status_class = f"{status_code // 100}xx"
+
+    def broke_off(self) -> None:
+        """A stream failed after its status was sent: an error of the server's, whatever that status said."""
+        self.status_class = "5xx"
+
+    def client_left(self) -> None:
+        self.status_class = DISCONNECTED

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -11,33 +13,38 @@ from .errors import HttpError
 from .headers import RawHeaders, end_to_end
 from .metrics import ApiMetrics, Outcome
 from .read_body import ClientLeft, discard_rest, read_body, wait_until_client_left
-from .service import PredictionService
-from .settings import FacadeSettings
-from .triton_client import PredictorAnswer
+from .server_timing import tell_timing
+from .service import BrokenStream, PredictionService
+from .triton_client import PredictorAnswer, PredictorStream
 
 __all__ = ["PredictionRoute", "json_answer", "send_answer"]
 
 # Cortex's own words.
 _HOW_TO_ASK = "make a prediction by sending a post request to this endpoint with a json payload"
 
+# RFC 9110: these have no body and no length.
+_WITHOUT_BODY = (204, 304)
+
 # Ours to say, or to say once: the HTTP server and the request-id middleware set them.
 _SET_BY_US = {b"content-length", b"date", b"x-request-id"}
+
+
+Result = TypeVar("Result")
 
 
 class PredictionRoute:
     """``POST`` predicts, ``GET`` says how."""
 
-    def __init__(self, service: PredictionService, metrics: ApiMetrics, settings: FacadeSettings) -> None:
+    def __init__(self, service: PredictionService, metrics: ApiMetrics) -> None:
         self._service = service
         self._metrics = metrics
-        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
             with self._metrics.prediction() as outcome:
                 ended = await self._predict(scope, receive, send, outcome)
             if not ended:
-                await discard_rest(receive, self._settings.max_body_bytes)
+                await discard_rest(receive, self._service.api.max_body_bytes)
                 await send({"type": "http.response.body", "body": b""})
         elif scope["method"] == "GET":
             await send_answer(send, json_answer(200, {"message": _HOW_TO_ASK}))
@@ -47,34 +54,70 @@ class PredictionRoute:
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> bool:
         """Answer; False where the client has the answer but may still be sending, and the response must be ended."""
-        headers = end_to_end(scope["headers"])
+        headers, api = end_to_end(scope["headers"]), self._service.api
         try:
             with self._service.slot():
-                limits = self._settings.max_body_bytes, self._settings.request_timeout_s
-                body = await read_body(receive, headers, *limits)
-                answer = await self._ask(body, scope["query_string"], headers, receive)
+                body = await read_body(receive, headers, api.max_body_bytes, api.request_timeout_s)
+                asked = self._service.predict(body, scope["query_string"], headers)
+                answer = await _while_client_waits(asked, receive)
+                tell_timing(scope, answer.timing_ms)
+                if answer.rest is not None:
+                    outcome.sent(answer.status_code)
+                    try:
+                        sent = self._send_stream(answer, answer.rest, headers, send, outcome)
+                        await _while_client_waits(sent, receive)
+                    finally:
+                        answer.rest.cancel()
+                    return True
         except ClientLeft:
+            outcome.client_left()
             return True
         except HttpError as error:
             outcome.sent(error.status_code)
             await send_answer(send, _answer_of(error), more_body=error.close)
             return not error.close
         outcome.sent(answer.status_code)
-        own = [(name, value) for name, value in end_to_end(answer.headers) if name not in _SET_BY_US]
-        await send_answer(send, PredictorAnswer(answer.status_code, own, answer.body))
+        await send_answer(send, PredictorAnswer(answer.status_code, _sendable_headers(answer), answer.body))
         return True
 
-    async def _ask(self, body: bytes, query: bytes, headers: RawHeaders, receive: Receive) -> PredictorAnswer:
-        answer = asyncio.ensure_future(self._service.predict(body, query, headers))
-        left = asyncio.ensure_future(wait_until_client_left(receive))
+    async def _send_stream(
+        self, answer: PredictorAnswer, rest: PredictorStream, headers: RawHeaders, send: Send, outcome: Outcome
+    ) -> None:
+        """Send an answer as it comes. One that breaks off is left without its end, which a client notices."""
+        start = {"status": answer.status_code, "headers": _sendable_headers(answer)}
+        await send({"type": "http.response.start", **start})
+        chunk: bytes | None = answer.body
         try:
-            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise ClientLeft
-            return answer.result()
-        finally:
-            left.cancel()
-            answer.cancel()
+            while chunk is not None:
+                # Where there may be no body, the predictor still goes on to the end of what it does.
+                if answer.status_code not in _WITHOUT_BODY:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await self._service.next_chunk(rest, headers)
+        except BrokenStream:
+            outcome.broke_off()
+        else:
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _while_client_waits(work: Coroutine[None, None, Result], receive: Receive) -> Result:
+    """
+    Raises:
+        ClientLeft: before it was done; it was cancelled.
+    """
+    working = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(wait_until_client_left(receive))
+    try:
+        await asyncio.wait((working, left), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientLeft
+        return working.result()
+    finally:
+        left.cancel()
+        working.cancel()
+
+
+def _sendable_headers(answer: PredictorAnswer) -> RawHeaders:
+    return [(name, value) for name, value in end_to_end(answer.headers) if name not in _SET_BY_US]
 
 
 def json_answer(status_code: int, value: object) -> PredictorAnswer:
@@ -97,7 +140,7 @@ def _with_headers(answer: PredictorAnswer, extra: RawHeaders) -> PredictorAnswer
 async def send_answer(send: Send, answer: PredictorAnswer, more_body: bool = False) -> None:
     """Send an answer whole; with ``more_body`` the caller ends it."""
     headers, body = answer.headers, answer.body
-    if answer.status_code in (204, 304):  # RFC 9110: these have no body and no length
+    if answer.status_code in _WITHOUT_BODY:
         body = b""
     else:
         headers = [*headers, (b"content-length", str(len(body)).encode())]

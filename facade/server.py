@@ -78,7 +78,7 @@ async def _run(
     when_ready: Callable[[], None],
     poll_triton: Callable[[], int | None],
 ) -> None:
-    triton = TritonPredictorClient(triton_address, settings.max_body_bytes)
+    triton = TritonPredictorClient(triton_address, max((api.max_body_bytes for api in apis), default=0))
     try:
         app = create_app(apis, triton, settings)
         config = uvicorn.Config(

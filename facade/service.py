@@ -10,21 +10,23 @@ from contextlib import contextmanager
 from .api_route import ApiRoute
 from .errors import error_of_triton, overloaded
 from .headers import RawHeaders
-from .settings import FacadeSettings
-from .triton_client import PredictorAnswer, TritonCallError, TritonPredictorClient
+from .triton_client import PredictorAnswer, PredictorStream, TritonCallError, TritonPredictorClient
 
-__all__ = ["PredictionService", "context_of"]
+__all__ = ["BrokenStream", "PredictionService", "context_of"]
 
 _log = logging.getLogger(__name__)
+
+
+class BrokenStream(Exception):
+    """There will be no more chunks, and those that came are not all. The cause is in the log."""
 
 
 class PredictionService:
     """One API: asks its model, never more often at a time than the API allows."""
 
-    def __init__(self, api: ApiRoute, triton: TritonPredictorClient, settings: FacadeSettings) -> None:
+    def __init__(self, api: ApiRoute, triton: TritonPredictorClient) -> None:
         self.api = api
         self._triton = triton
-        self._timeout_s = settings.request_timeout_s
         self._in_flight = 0
 
     @contextmanager
@@ -43,25 +45,44 @@ class PredictionService:
             self._in_flight -= 1
 
     async def predict(self, body: bytes, query_string: bytes, headers: RawHeaders) -> PredictorAnswer:
-        """
+        """The answer, or the beginning of one that has a ``rest``.
+
         Raises:
             HttpError: Triton gave no answer of the predictor's.
         """
+        timeout_s = self.api.request_timeout_s
+        ask = self._triton.stream if self.api.streaming else self._triton.predict
         try:
-            context = context_of(query_string, headers)
-            return await self._triton.predict(self.api.name, body, context, self._timeout_s)
+            return await ask(self.api.name, body, context_of(query_string, headers, timeout_s), timeout_s)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
-            request_id = dict(headers).get(b"x-request-id", b"").decode("latin-1")
-            _log.error("%s: request %s answered with %d: %s", self.api.name, request_id, error.status_code, failure)
+            name, request_id = self.api.name, _id_of(headers)
+            _log.error("%s: request %s answered with %d: %s", name, request_id, error.status_code, failure)
             raise error from failure
 
+    async def next_chunk(self, rest: PredictorStream, headers: RawHeaders) -> bytes | None:
+        """The next chunk of an answer; None after the last. ``headers`` are the request's.
 
-def context_of(query_string: bytes, headers: RawHeaders) -> bytes:
+        Raises:
+            BrokenStream: there is none, and there should be.
+        """
+        try:
+            return await rest.next_chunk()
+        except TritonCallError as failure:
+            _log.error("%s: request %s was answered in part: %s", self.api.name, _id_of(headers), failure)
+            raise BrokenStream from failure
+
+
+def _id_of(headers: RawHeaders) -> str:
+    return dict(headers).get(b"x-request-id", b"").decode("latin-1")
+
+
+def context_of(query_string: bytes, headers: RawHeaders, timeout_s: float) -> bytes:
     content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), None)
     context = {
         "content_type": content_type,
         "query_string": query_string.decode("latin-1"),
         "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers],
+        "timeout_s": timeout_s,
     }
     return json.dumps(context).encode()

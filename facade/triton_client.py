@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -11,29 +9,11 @@ import grpc.aio
 from tritonclient.grpc import service_pb2
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from .headers import RawHeaders, is_sendable
+from .triton_answer import PredictorAnswer, PredictorStream, TritonCallError, read_answer
 
-__all__ = ["PredictorAnswer", "TritonCallError", "TritonPredictorClient"]
+__all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "TritonPredictorClient"]
 
 _MARGIN_BYTES = 1024 * 1024  # for the context, whose headers the HTTP server limits
-
-
-@dataclass(frozen=True)
-class PredictorAnswer:
-    """What the predictor answered, its own errors included."""
-
-    status_code: int
-    headers: RawHeaders
-    body: bytes
-
-
-class TritonCallError(Exception):
-    """The call failed: there is no answer of the predictor's. ``details`` are for the log, not for a client."""
-
-    def __init__(self, code: grpc.StatusCode, details: str):
-        super().__init__(f"{code.name}: {details}")
-        self.code = code
-        self.details = details
 
 
 class TritonPredictorClient:
@@ -58,20 +38,26 @@ class TritonPredictorClient:
         Raises:
             TritonCallError: there is no answer, or none that follows the contract.
         """
-        request = service_pb2.ModelInferRequest(model_name=model)
-        request.inputs.add(name="payload", datatype="UINT8", shape=[len(payload)])
-        request.inputs.add(name="context", datatype="UINT8", shape=[len(context)])
-        request.raw_input_contents.append(payload)
-        request.raw_input_contents.append(context)
         try:
-            response = await self._stub.ModelInfer(request, timeout=timeout_s)
+            response = await self._stub.ModelInfer(_request(model, payload, context), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise TritonCallError(error.code(), error.details() or "") from error
-        try:
-            return _answer_of(response)
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"model {model!r} answered against its contract: {type(error).__name__}: {error}"
-            raise TritonCallError(grpc.StatusCode.INTERNAL, problem) from error
+        return read_answer(response)
+
+    async def stream(self, model: str, payload: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
+        """Ask a predictor that streams: the answer with its first chunk, and a ``rest`` if there may be more.
+
+        ``timeout_s`` is how long each chunk may take. Cancelling the task, or the rest, cancels the call in Triton.
+
+        Raises:
+            TritonCallError: there is no answer, or none that follows the contract.
+        """
+        request = _request(model, payload, context)
+        request.parameters["triton_enable_empty_final_response"].bool_param = True
+        # With this Triton ends the call with a status, and not with words alone.
+        call = self._stub.ModelStreamInfer(metadata=(("triton_grpc_error", "true"),))
+        stream = PredictorStream(call, timeout_s)
+        return await stream.begin(request)
 
     async def is_server_ready(self, timeout_s: float) -> bool:
         return await self._is_ready(self._stub.ServerReady, service_pb2.ServerReadyRequest(), timeout_s)
@@ -90,16 +76,10 @@ class TritonPredictorClient:
         await self._channel.close()
 
 
-def _answer_of(response: Any) -> PredictorAnswer:
-    outputs = zip(response.outputs, response.raw_output_contents, strict=True)
-    contents = {output.name: raw for output, raw in outputs}
-    status = json.loads(contents["status"])
-    status_code, headers = status["status_code"], []
-    if not isinstance(status_code, int) or not 200 <= status_code <= 599:
-        raise ValueError(f"status code {status_code!r}")
-    for name, value in status["headers"]:
-        header = (name.encode("latin-1"), value.encode("latin-1"))
-        if not is_sendable(*header):
-            raise ValueError(f"header {name!r}: {value!r}")
-        headers.append(header)
-    return PredictorAnswer(status_code, headers, contents["response"])
+def _request(model: str, payload: bytes, context: bytes) -> Any:
+    request = service_pb2.ModelInferRequest(model_name=model)
+    request.inputs.add(name="payload", datatype="UINT8", shape=[len(payload)])
+    request.inputs.add(name="context", datatype="UINT8", shape=[len(context)])
+    request.raw_input_contents.append(payload)
+    request.raw_input_contents.append(context)
+    return request

@@ -66,10 +66,11 @@ class TritonPythonModel:
             for _ in range(threads):
                 self._threads.submit(self._batches.run)
 
-    def execute(self, requests: list[Any]) -> list[None]:
+    def execute(self, requests: list[Any]) -> list[None] | None:
         for request in requests:
             self._start_call(request, request.get_response_sender())
-        return [None] * len(requests)
+        # What Triton wants of a decoupled model, and of any other.
+        return None if self._streaming else [None] * len(requests)
 
     def finalize(self) -> None:
         """What is in flight is answered first, and what is to be done after an answer is done."""

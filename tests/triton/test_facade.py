@@ -58,10 +58,11 @@ def run_facade() -> Iterator[RunFacade]:
     facades: list[Facade] = []
 
     def start(triton: RunningServer, *names: str) -> Facade:
-        apis = [{"name": name, "endpoint": f"/{name}", "max_concurrency": MAX_CONCURRENCY} for name in names]
-        settings = {"max_body_bytes": MAX_BODY_BYTES, "request_timeout_s": REQUEST_TIMEOUT_S}
+        limits = {"max_body_bytes": MAX_BODY_BYTES, "request_timeout_s": REQUEST_TIMEOUT_S}
+        limits["max_concurrency"] = MAX_CONCURRENCY
+        apis = [{"name": name, "endpoint": f"/{name}", **limits} for name in names]
         script = str(Path(__file__).with_name("run_facade.py"))
-        command = [sys.executable, script, triton.endpoints.grpc, json.dumps(apis), json.dumps(settings)]
+        command = [sys.executable, script, triton.endpoints.grpc, json.dumps(apis)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -361,6 +362,6 @@ def test_triton_that_ends(start_server: Callable[..., RunningServer], run_facade
 def test_a_model_that_is_not_loaded_is_named(triton: RunningServer) -> None:
     script = str(Path(__file__).with_name("run_facade.py"))
     apis = json.dumps([{"name": "absent", "endpoint": "/absent", "max_concurrency": 1}])
-    command = [sys.executable, script, triton.endpoints.grpc, apis, "{}"]
+    command = [sys.executable, script, triton.endpoints.grpc, apis]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert "has no ready model 'absent'" in done.stderr

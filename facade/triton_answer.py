@@ -1,0 +1,136 @@
+"""What Triton sends back for a prediction: one response, or a stream of them, checked against the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from .headers import RawHeaders, is_sendable
+
+__all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "read_answer"]
+
+
+@dataclass(frozen=True)
+class PredictorAnswer:
+    """What the predictor answered, its own errors included. ``timing_ms`` are the parts of its time, by name."""
+
+    status_code: int
+    headers: RawHeaders
+    body: bytes
+    timing_ms: dict[str, float] = field(default_factory=dict)
+    rest: PredictorStream | None = None
+    """The chunks after ``body``, which then is the first one. To be read to its end, or cancelled."""
+
+
+class TritonCallError(Exception):
+    """The call failed: there is no answer of the predictor's. ``details`` are for the log, not for a client."""
+
+    def __init__(self, code: grpc.StatusCode, details: str):
+        super().__init__(f"{code.name}: {details}")
+        self.code = code
+        self.details = details
+
+
+class PredictorStream:
+    """The responses of one call, each waited for ``timeout_s`` at most."""
+
+    def __init__(self, call: Any, timeout_s: float) -> None:
+        self._call = call
+        self._timeout_s = timeout_s
+        self._ended = False
+
+    async def begin(self, request: Any) -> PredictorAnswer:
+        """
+        Raises:
+            TritonCallError: there is no answer, or none that follows the contract.
+        """
+        try:
+            response = await self._exchange(request)
+            answer = read_answer(response)
+        except BaseException:
+            self.cancel()
+            raise
+        return answer if self._ended else replace(answer, rest=self)
+
+    async def next_chunk(self) -> bytes | None:
+        """None after the last.
+
+        Raises:
+            TritonCallError: the stream broke off, or the next chunk did not come in time.
+        """
+        if self._ended:
+            return None
+        try:
+            response = await self._exchange()
+        except BaseException:
+            self.cancel()
+            raise
+        contents = _contents_of(response)
+        # The last one may be nothing but the sign that it is the last.
+        return contents.get("response") or (None if self._ended else b"")
+
+    def cancel(self) -> None:
+        """End the call, in Triton too. Nothing happens where it has ended."""
+        self._call.cancel()
+
+    async def _exchange(self, request: Any = None) -> Any:
+        """Send, if there is something to send, and wait for a response."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if request is not None:
+                    await self._call.write(request)
+                    await self._call.done_writing()
+                message = await self._call.read()
+        except TimeoutError:
+            problem = f"no chunk within {self._timeout_s:g} s"
+            raise TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, problem) from None
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            raise await self._failure() from error
+        if message is grpc.aio.EOF:
+            raise await self._failure()
+        if message.error_message:
+            raise TritonCallError(grpc.StatusCode.INTERNAL, message.error_message)
+        self._ended = message.infer_response.parameters["triton_final_response"].bool_param
+        return message.infer_response
+
+    async def _failure(self) -> TritonCallError:
+        code, details = await self._call.code(), await self._call.details()
+        if code is grpc.StatusCode.OK:
+            code, details = grpc.StatusCode.INTERNAL, "the responses ended without a final one"
+        return TritonCallError(code, details or "")
+
+
+def read_answer(response: Any) -> PredictorAnswer:
+    """
+    Raises:
+        TritonCallError: it does not follow the contract.
+    """
+    try:
+        return _read_answer(_contents_of(response))
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"model {response.model_name!r} answered against its contract: {type(error).__name__}: {error}"
+        raise TritonCallError(grpc.StatusCode.INTERNAL, problem) from error
+
+
+def _contents_of(response: Any) -> dict[str, bytes]:
+    outputs = zip(response.outputs, response.raw_output_contents, strict=True)
+    return {output.name: raw for output, raw in outputs}
+
+
+def _read_answer(contents: dict[str, bytes]) -> PredictorAnswer:
+    status = json.loads(contents["status"])
+    status_code, headers = status["status_code"], []
+    if not isinstance(status_code, int) or not 200 <= status_code <= 599:
+        raise ValueError(f"status code {status_code!r}")
+    for name, value in status["headers"]:
+        header = (name.encode("latin-1"), value.encode("latin-1"))
+        if not is_sendable(*header):
+            raise ValueError(f"header {name!r}: {value!r}")
+        headers.append(header)
+    timing = {name.removesuffix("_ms"): float(ms) for name, ms in status.get("timing", {}).items()}
+    return PredictorAnswer(status_code, headers, contents["response"], timing)
