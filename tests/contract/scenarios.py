@@ -57,7 +57,7 @@ def nothing_internal_is_told(live: Live) -> None:
 
 
 def post_predict_runs_after_the_answer(live: Live) -> None:
-    """The answer, and the next one, are there while post_predict still waits; then it is given what predict returned, and the request."""
+    """Two answers are there while post_predict still waits; then it is given what predict returned, and the request."""
     wait_for, write = (live.folder / uuid4().hex for _ in range(2))
     body = json.dumps({"say": "hello", "wait_for": str(wait_for), "write": str(write)}).encode()
     try:
