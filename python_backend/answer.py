@@ -125,8 +125,10 @@ async def _wait_for(result: Any) -> Any:
 
 def _encode(result: object, loaded: LoadedClass) -> EncodedResponse | Stream:
     with _naming_predict(loaded):
-        stream = open_stream(result)
-        return encode(result) if stream is None else replace(stream, rest=_encode_rest(stream.rest, loaded))
+        stream = open_stream(result, nan_as_null=loaded.nan_as_null)
+        if stream is None:
+            return encode(result, nan_as_null=loaded.nan_as_null)
+        return replace(stream, rest=_encode_rest(stream.rest, loaded))
 
 
 def _encode_rest(chunks: Iterator[bytes], loaded: LoadedClass) -> Iterator[bytes]:

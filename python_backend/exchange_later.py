@@ -35,34 +35,47 @@ class LaterExchange:
         manifest: Manifest,
         version_folder: Path,
         call_remote: CallRemote | None,
+        *,
+        alone: bool,
     ) -> None:
+        """``alone`` is True where no other thread than the one that looks runs the user's code."""
         self._client = client
         self._predictor = predictor
         self._user_module = user_module
         self._manifest = manifest
         self._version_folder = version_folder
         self._call_remote = call_remote
+        self._alone = alone
         self._lock = threading.Lock()
         self._seen_loads = -1
         self._seen_models: set[str] = set()
         self._done: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def look_again(self) -> None:
-        """Does nothing when nothing was loaded since the last time."""
+        """Does nothing when nothing was loaded since the last time. Never raises: what is not exchanged runs eager."""
         if self._client.loads == self._seen_loads:
             return
         with self._lock:
-            first, self._seen_loads = self._seen_loads < 0, self._client.loads
-            loaded = set(self._client.models)
-            new, self._seen_models = loaded - self._seen_models, loaded
-            modules = find_modules(self._predictor, self._user_module)
-            found = [core for core in self._manifest.cores if core.path in modules]
-            cores = tuple(core for core in found if modules[core.path] not in self._done)
-            if first and len(found) < len(self._manifest.cores):
-                waiting = [core.path for core in self._manifest.cores if core not in found]
-                logger.info("modules that are compiled when their model is loaded: %s", ", ".join(waiting))
-            elif new and not cores:
-                logger.info("model %s runs as it is: nothing of it was compiled", ", ".join(sorted(new)))
-            self._done.update(modules[core.path] for core in cores)
-            manifest = replace(self._manifest, cores=cores)
-            exchange_cores(self._predictor, self._user_module, manifest, self._version_folder, self._call_remote)
+            try:
+                self._exchange()
+            except Exception:
+                logger.exception("compiled modules could not be looked for")
+
+    def _exchange(self) -> None:
+        first, self._seen_loads = self._seen_loads < 0, self._client.loads
+        loaded = set(self._client.models)
+        new, self._seen_models = loaded - self._seen_models, loaded
+        modules = find_modules(self._predictor, self._user_module)
+        found = [core for core in self._manifest.cores if core.path in modules]
+        cores = tuple(core for core in found if modules[core.path] not in self._done)
+        if first and len(found) < len(self._manifest.cores):
+            waiting = [core.path for core in self._manifest.cores if core not in found]
+            logger.info("modules that are compiled when their model is loaded: %s", ", ".join(waiting))
+        elif new and not cores:
+            logger.info("model %s runs as it is: nothing of it was compiled", ", ".join(sorted(new)))
+        self._done.update(modules[core.path] for core in cores)
+        if not first and not self._alone:
+            # Another thread may be reading the weights that would be put on disk.
+            cores = tuple(replace(core, weights_file=None) for core in cores)
+        manifest = replace(self._manifest, cores=cores)
+        exchange_cores(self._predictor, self._user_module, manifest, self._version_folder, self._call_remote)

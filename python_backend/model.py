@@ -6,11 +6,12 @@ response sender, so one process has many requests in flight and plain ``infer`` 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,9 +23,12 @@ from .answer import Answer, answer, begin_answer, describe_error
 from .arrival import TOO_LATE, Arrival
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
+from .exchange import exchange_cores
+from .exchange_later import LaterExchange
 from .load_predictor import create_predictor, enter_project, load_predictor_class
 from .logs import RUNTIME_LOGGER, start_logging
 from .manifest import Manifest, read_manifest
+from .python_client import PythonClient
 from .remote import call_remote
 from .replies import send_answer, send_answers, send_stream
 from .request import BadRequest, request_from_context
@@ -62,7 +66,7 @@ class TritonPythonModel:
         self._threads.submit(self._create_predictor, manifest, version_folder).result()
         self._batches: BatchedPredictions | None = None
         if batching:
-            self._batches = BatchedPredictions(self._predictor, self._loaded, batching, self._after_answer.run)
+            self._batches = BatchedPredictions(self._predictor, self._loaded, batching, self._after_answers)
             for _ in range(threads):
                 self._threads.submit(self._batches.run)
 
@@ -80,12 +84,25 @@ class TritonPythonModel:
         self._after_answer.drain()
 
     def _create_predictor(self, manifest: Manifest, version_folder: Path) -> None:
-        self._loaded = load_predictor_class(version_folder / "project", manifest.predictor, manifest.python_path)
-        self._predictor = create_predictor(self._loaded, manifest.config)
+        project = version_folder / "project"
+        self._client = None if manifest.models is None else PythonClient(project, manifest.models)
+        self._later: LaterExchange | None = None
+        self._loaded = load_predictor_class(
+            project,
+            manifest.predictor,
+            manifest.python_path,
+            has_models=self._client is not None,
+            nan_as_null=manifest.nan_as_null,
+        )
+        self._predictor = create_predictor(self._loaded, manifest.config, self._client)
         if manifest.cores:
-            from .exchange import exchange_cores
-
-            exchange_cores(self._predictor, self._loaded.module, manifest, version_folder, call_remote)
+            parts = (self._predictor, self._loaded.module, manifest, version_folder, call_remote)
+            if self._client is None:
+                exchange_cores(*parts)
+            else:
+                alone = manifest.threads_per_process == 1 and self._loaded.post_predict_arguments is None
+                self._later = LaterExchange(self._client, *parts, alone=alone)
+                self._later.look_again()
 
     def _start_call(self, request: Any, sender: Any) -> None:
         """Give each prediction of the call to a thread. Every way out of here answers the call once."""
@@ -118,10 +135,12 @@ class TritonPythonModel:
             send_answers(sender, answers)
 
     def _gather(self, batches: BatchedPredictions, arrival: Arrival, finish: Finish) -> None:
-        prediction = arrival.prediction
         try:
-            request = request_from_context(prediction.payload, prediction.context)
-            batches.add(request, partial(self._deliver, finish))
+            request = request_from_context(arrival.prediction.payload, arrival.prediction.context)
+            if request.method == "GET":
+                self._deliver(finish, self._describe_models())
+            else:
+                batches.add(request, arrival, partial(self._deliver, finish))
         except BadRequest as problem:
             self._deliver(finish, _answer_bad_request(problem))
         except Exception:
@@ -134,7 +153,18 @@ class TritonPythonModel:
             self._deliver(finish, result)
         elif not send_stream(sender, result, self._in_flight.release, partial(self._log, arrival)):
             return
-        self._after_answer.run(result.background)
+        self._after_answers([result])
+
+    def _after_answers(self, answers: Sequence[Answer | Stream]) -> None:
+        for result in answers:
+            self._after_answer.run(result.background)
+        if self._later is not None:
+            self._later.look_again()
+
+    def _describe_models(self) -> Answer:
+        """What GET tells of models, in JSON; the facade puts it into Cortex's message."""
+        models = {} if self._client is None else self._client.describe()
+        return Answer(json.dumps(models).encode(), 200, (("content-type", "application/json"),))
 
     def _deliver(self, finish: Finish, result: Answer) -> None:
         # Before the answer goes out: its client's next request must find the place free.
@@ -148,6 +178,8 @@ class TritonPythonModel:
             request = request_from_context(arrival.prediction.payload, arrival.prediction.context)
             if arrival.is_given_up(request, waited_s):
                 return TOO_LATE
+            if request.method == "GET":
+                return self._describe_models()
             answer_request = begin_answer if self._streaming else answer
             result = answer_request(self._predictor, self._loaded, request)
             if isinstance(result, Answer) and result.error is not None:

@@ -24,6 +24,8 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float | None = None
     """How long from its arrival somebody waits for the answer."""
+    method: str = "POST"
+    """A GET asks which models ``python_client`` has."""
 
     def header(self, name: str) -> str | None:
         """The first header of this name, which is given in lower case."""
@@ -56,13 +58,16 @@ def request_from_context(body: bytes, context: bytes | None) -> Request:
         strings = [query_string, *(part for pair in headers for part in pair)]
         if not isinstance(content_type, str | None) or not all(isinstance(item, str) for item in strings):
             raise TypeError("a value is not a string")
+        method = value.get("method", "POST")
+        if method not in ("POST", "GET"):
+            raise TypeError("method is neither POST nor GET")
         timeout_s = value.get("timeout_s")
         if not isinstance(timeout_s, int | float | None):
             raise TypeError("timeout_s is not a number")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         expected = '{"content_type": "...", "query_string": "...", "headers": [["name", "value"]], "timeout_s": 60}'
         raise _bad_json(f"context: {error}; expected JSON {expected}") from error
-    return Request(body, content_type, query_string, headers, timeout_s)
+    return Request(body, content_type, query_string, headers, timeout_s, method)
 
 
 def parse_query_params(request: Request) -> QueryParams:

@@ -30,11 +30,11 @@ class EncodedResponse:
     background: Callable[[], None] | None = None
 
 
-def encode(result: object) -> EncodedResponse:
+def encode(result: object, *, nan_as_null: bool = False) -> EncodedResponse:
     """
     Raises:
         TypeError: a value inside is of a type that JSON has not.
-        ValueError: NaN or infinity inside; the message names where, as ``$.scores[3]``.
+        ValueError: NaN or infinity inside, unless they become null; the message names where, as ``$.scores[3]``.
     """
     if isinstance(result, bytes | bytearray | memoryview):
         return EncodedResponse(bytes(result), 200, (("content-type", "application/octet-stream"),))
@@ -42,7 +42,7 @@ def encode(result: object) -> EncodedResponse:
         return EncodedResponse(result.encode(), 200, (("content-type", "text/plain; charset=utf-8"),))
     if is_starlette_response(result):
         return _encode_starlette(result)
-    return EncodedResponse(encode_json(result), 200, (("content-type", "application/json"),))
+    return EncodedResponse(encode_json(result, nan_as_null=nan_as_null), 200, (("content-type", "application/json"),))
 
 
 def is_starlette_response(result: object) -> TypeGuard[Response]:
@@ -78,11 +78,13 @@ async def _wait_for(awaitable: Awaitable[None]) -> None:
     await awaitable
 
 
-def encode_json(result: object) -> bytes:
+def encode_json(result: object, *, nan_as_null: bool) -> bytes:
     try:
         return _ENCODER.encode(result).encode()
     except ValueError as error:
         for place, value in _find_not_finite(result, "$", ()):
+            if nan_as_null and not place.startswith("the key"):
+                return encode_json(_with_null(result), nan_as_null=False)
             raise ValueError(f"{value!r} at {place} is not JSON; replace it, by None for example") from error
         raise
 
@@ -96,6 +98,19 @@ def _to_plain(value: Any) -> Any:
 
 # With Python's own defaults, as Cortex had, but for NaN and infinity: what they become is not JSON.
 _ENCODER = json.JSONEncoder(allow_nan=False, default=_to_plain)
+
+
+def _with_null(value: Any) -> Any:
+    """The same with None for NaN and infinity. A key stays: null is none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(item) for item in value]
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return _with_null(value.tolist())
+    return value
 
 
 def _find_not_finite(value: Any, place: str, parents: tuple[int, ...]) -> Iterator[tuple[str, float]]:

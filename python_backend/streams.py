@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .response import Headers, encode_json, headers_of, is_starlette_response, task_of
@@ -38,7 +39,7 @@ class Stream:
     """Until the first chunk was there."""
 
 
-def open_stream(result: object) -> Stream | None:
+def open_stream(result: object, *, nan_as_null: bool) -> Stream | None:
     """Start what predict returned, up to its first chunk; None if it is not a stream. Raises what the user's code does.
 
     Raises:
@@ -47,9 +48,9 @@ def open_stream(result: object) -> Stream | None:
     if is_starlette_response(result):
         return _open_response(result) if hasattr(result, "body_iterator") else None
     if isinstance(result, AsyncIterator):
-        return _open_values(iterate_here(result))
+        return _open_values(iterate_here(result), nan_as_null)
     if isinstance(result, Iterator):
-        return _open_values(_values(result))
+        return _open_values(_values(result), nan_as_null)
     return None
 
 
@@ -58,15 +59,16 @@ def _values(iterator: Iterator[Any]) -> Generator[Any]:
     yield from iterator
 
 
-def _open_values(values: Generator[Any]) -> Stream:
+def _open_values(values: Generator[Any], nan_as_null: bool) -> Stream:
     value = next(values, _NOTHING)
+    encode_chunk = partial(_encode_chunk, nan_as_null)
     try:
-        first = b"" if value is _NOTHING else _encode_chunk(value)
+        first = b"" if value is _NOTHING else encode_chunk(value)
     except BaseException:
         values.close()
         raise
     headers = (("content-type", _CONTENT_TYPES[_kind_of(value)]),)
-    return Stream(200, headers, first, map(_encode_chunk, values), values.close)
+    return Stream(200, headers, first, map(encode_chunk, values), values.close)
 
 
 def _kind_of(value: object) -> str:
@@ -75,11 +77,11 @@ def _kind_of(value: object) -> str:
     return "text" if isinstance(value, str) else "json"
 
 
-def _encode_chunk(value: Any) -> bytes:
+def _encode_chunk(nan_as_null: bool, value: Any) -> bytes:
     kind = _kind_of(value)
     if kind == "bytes":
         return bytes(value)
-    return str(value).encode() if kind == "text" else encode_json(value) + b"\n"
+    return str(value).encode() if kind == "text" else encode_json(value, nan_as_null=nan_as_null) + b"\n"
 
 
 def _open_response(response: Any) -> Stream:

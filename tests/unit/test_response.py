@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,29 @@ def test_encode(result: Any, body: bytes, content_type: str) -> None:
 def test_not_finite_is_refused_and_named(result: Any, place: str) -> None:
     with pytest.raises(ValueError, match=f"{place}.*replace it"):
         encode(result)
+
+
+def test_not_finite_becomes_null_where_the_api_says_so() -> None:
+    result = {
+        "list": [1.5, float("nan"), (float("inf"), True, None)],
+        "array": np.array([[0.0], [np.nan]], dtype=np.float32),
+        "tensor": torch.tensor([0.5, -float("inf")]),
+        "number": np.float32("nan"),
+        "text": "NaN",
+    }
+    assert json.loads(encode(result, nan_as_null=True).body) == {
+        "list": [1.5, None, [None, True, None]],
+        "array": [[0.0], [None]],
+        "tensor": [0.5, None],
+        "number": None,
+        "text": "NaN",
+    }
+    with pytest.raises(ValueError, match="the key nan"):
+        encode({float("nan"): 1}, nan_as_null=True)
+    circular: list[object] = []
+    circular.append(circular)
+    with pytest.raises(ValueError, match="Circular"):
+        encode(circular, nan_as_null=True)
 
 
 @pytest.mark.parametrize("result", [{1, 2}, object(), {"a": 1j}, {(1, 2): 3}])
