@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from cortex_compile import __version__
@@ -61,12 +61,14 @@ def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics) 
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["server"], summary="Whether Triton and every model are ready")
+    not_ready = {503: {"description": "Not ready: the answer says what is missing."}}
+
+    @app.get("/readyz", tags=["server"], summary="Whether Triton and every model are ready", responses=not_ready)
     async def readyz() -> JSONResponse:
         report = await readiness.check()
         return JSONResponse(report, 200 if report["ready"] else 503)
 
-    @app.get("/metrics", tags=["server"], summary="Prometheus's text format")
+    @app.get("/metrics", tags=["server"], summary="Prometheus's text format", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
         return Response(metrics.as_text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -12,6 +12,7 @@ __all__ = ["describe_apis"]
 
 _ERRORS = {
     "400": "The payload is not what its content type says, or the predictor refused it.",
+    "408": "The body did not arrive in time.",
     "413": "The body is larger than the server allows.",
     "500": "The predictor failed; its log has the cause under the answer's x-request-id.",
     "503": "Too many requests are in flight, or the model is not ready. Retry-After says when to ask again.",
@@ -33,8 +34,15 @@ def _operation(api: ApiRoute, path: str) -> dict[str, Any]:
         "operationId": f"predict_{api.name}{path.replace('/', '_')}",
         "requestBody": {"required": True, "content": _content(api.example)},
         "responses": {
-            "200": {"description": "What the predictor returned.", "content": {"application/json": {"schema": {}}}},
-            **{status: {"description": text} for status, text in _ERRORS.items()},
+            "200": {
+                "description": "What the predictor returned: JSON, text, bytes or a response of its own.",
+                "content": {
+                    "application/json": {"schema": {}},
+                    "text/plain": {"schema": {"type": "string"}},
+                    "*/*": {},
+                },
+            },
+            **{status: {"description": text, "content": {"*/*": {}}} for status, text in _ERRORS.items()},
         },
     }
 
@@ -44,6 +52,8 @@ def _content(example: Example | None) -> dict[str, Any]:
         "application/json": {"schema": {}},
         "text/plain": {"schema": {"type": "string"}},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+        "multipart/form-data": {"schema": {"type": "object"}},
     }
     if example is None:
         return content
