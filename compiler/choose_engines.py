@@ -73,6 +73,8 @@ def _placement(core: Core, project: Project) -> tuple[Placement, str]:
     """Local unless asked otherwise: a call through Triton costs half a millisecond, which only batches earn back."""
     if project.settings.placement != "remote":
         return "local", ""
+    if any(variant.result_caches for variant in core.variants):
+        return "local", " (not remote: it is called for every token, and each call through Triton costs half a ms)"
     for variant in core.variants:
         problem = why_not_remote(variant)
         if problem is not None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cortex_compile.backends.protocol import ExportRequest
 from cortex_compile.compiler.capture_modules import RecordedCall
-from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, resize
+from cortex_compile.compiler.find_positions import Positions, resize_call
+from cortex_compile.compiler.tensor_sizes import Axis, Family
 from cortex_compile.python_backend.calls import FlatTree, flatten_arguments, leaf_paths, rebuild_arguments
 from cortex_compile.python_backend.manifest import CacheState
 from cortex_compile.python_backend.results import ResultPlan, collect_outputs
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     import torch
 
 
-def make_export_request(module: torch.nn.Module, call: RecordedCall, axes: frozenset[Axis]) -> ExportRequest:
+def make_export_request(
+    module: torch.nn.Module, call: RecordedCall, families: Sequence[Family], positions: Sequence[Positions] = ()
+) -> ExportRequest:
     inputs = _tensor_names(_argument_labels(module, call.arguments), taken=())
     outputs = _tensor_names(_result_labels(call.plan), taken=inputs)
-    return ExportRequest(tensors_only(module, call), _example(call.arguments.tensors, axes), inputs, outputs, axes)
+    axes = frozenset[Axis]().union(*(family.members for family in families))
+    example = _example(call.arguments.tensors, families, positions)
+    return ExportRequest(tensors_only(module, call), example, inputs, outputs, axes)
 
 
 def tensors_only(module: torch.nn.Module, call: RecordedCall) -> torch.nn.Module:
@@ -58,19 +63,22 @@ def left_as_it_was(module: torch.nn.Module) -> Iterator[None]:
             parameter.requires_grad = requires_grad
 
 
-def _example(tensors: Sequence[torch.Tensor], axes: frozenset[Axis]) -> tuple[torch.Tensor, ...]:
+def _example(
+    tensors: Sequence[torch.Tensor], families: Sequence[Family], positions: Sequence[Positions]
+) -> tuple[torch.Tensor, ...]:
     """Sizes of at least 2 where they vary, since exporters take 0 and 1 for constants; and a batch that is equal to no
     other size, since equal sizes are taken for one."""
-    others = {tensors[index].shape[axis] for index, axis in axes - batch_axes(tensors)}
-    batch = next(size for size in (2, 3, 5, 7, 11, 13) if size not in others)
     sizes: dict[Axis, int] = {}
-    for index, axis in axes:
-        size = tensors[index].shape[axis]
-        if (index, axis) in batch_axes(tensors):
-            sizes[index, axis] = size if size > 1 and size not in others else batch
-        elif size < 2:
-            sizes[index, axis] = 2
-    return resize(tensors, sizes)
+    for family in families:
+        if not family.is_batch:
+            sizes |= family.sizes(max(2, family.size_in(tensors)))
+    others = set(sizes.values())
+    for family in families:
+        if family.is_batch:
+            size = family.size_in(tensors)
+            primes = (prime for prime in (2, 3, 5, 7, 11, 13, 17) if prime not in others)
+            sizes |= family.sizes(size if size > 1 and size not in others else next(primes))
+    return resize_call(tensors, sizes, positions)
 
 
 def _argument_labels(module: torch.nn.Module, arguments: FlatTree) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -14,36 +15,72 @@ Axis = tuple[int, int]
 Values = Literal["sample", "random", "wide", "positive", "negative"]
 
 
-def varying_axes(calls: Sequence[Sequence[torch.Tensor]]) -> frozenset[Axis]:
-    """The axes whose sizes differ between the calls of one signature."""
-    return frozenset(
-        (index, axis)
-        for index, first in enumerate(calls[0])
-        for axis in range(first.dim())
-        if len({call[index].shape[axis] for call in calls}) > 1
-    )
+@dataclass(frozen=True)
+class Family:
+    """Axes whose sizes go together: each is the family's size plus an offset (a mask is one longer than the cache)."""
+
+    axes: tuple[tuple[Axis, int], ...]
+    varied: bool
+    """The samples themselves show it with different sizes."""
+    is_batch: bool
+
+    def size_in(self, tensors: Sequence[torch.Tensor]) -> int:
+        (index, axis), offset = self.axes[0]
+        return tensors[index].shape[axis] - offset
+
+    def sizes(self, size: int) -> dict[Axis, int]:
+        return {axis: size + offset for axis, offset in self.axes}
+
+    @property
+    def members(self) -> frozenset[Axis]:
+        return frozenset(axis for axis, _ in self.axes)
+
+
+def find_families(calls: Sequence[Sequence[torch.Tensor]]) -> tuple[Family, ...]:
+    """Which axes may vary, and together with which others, as far as the recorded calls tell.
+
+    Sizes that differ between calls go together where they grow by the same steps. What did not vary goes together with
+    what has the same size: whether it may vary at all, proving will show. An axis of size 1 that is not the batch is
+    mostly there to be broadcast, so it varies only if the samples vary it.
+    """
+    batch = batch_axes(calls[0])
+    groups: dict[tuple[object, ...], list[Axis]] = {}
+    for index, tensor in enumerate(calls[0]):
+        for axis, first in enumerate(tensor.shape):
+            steps = tuple(call[index].shape[axis] - first for call in calls)
+            if any(steps):
+                groups.setdefault(("varied", steps), []).append((index, axis))
+            elif (index, axis) in batch:
+                groups.setdefault(("batch",), []).append((index, axis))
+            elif first > 1:
+                groups.setdefault(("same", first), []).append((index, axis))
+    return tuple(_family(calls[0], axes, key[0] == "varied", batch) for key, axes in groups.items())
+
+
+def _family(first: Sequence[torch.Tensor], axes: list[Axis], varied: bool, batch: frozenset[Axis]) -> Family:
+    smallest = min(first[index].shape[axis] for index, axis in axes)
+    offsets = tuple(((index, axis), first[index].shape[axis] - smallest) for index, axis in axes)
+    is_batch = frozenset(axes) == batch and not any(offset for _, offset in offsets)
+    return Family(offsets, varied, is_batch)
 
 
 def batch_axes(tensors: Sequence[torch.Tensor]) -> frozenset[Axis]:
-    """Axis 0 of every tensor, where all of them have the same size there; else none."""
-    sizes = {tensor.shape[0] if tensor.dim() else None for tensor in tensors}
-    return (
-        frozenset((index, 0) for index in range(len(tensors))) if len(sizes) == 1 and None not in sizes else frozenset()
-    )
+    """Axis 0 of every tensor of rank 2 or more (of every tensor where there is none), if they have the same size.
 
-
-def candidate_axes(calls: Sequence[Sequence[torch.Tensor]]) -> tuple[frozenset[Axis], ...]:
-    """Sets of axes to export as varying, the most general first.
-
-    An axis of size 1 that is not the batch is mostly there to be broadcast, so it varies only if the samples vary it.
+    A vector beside matrices is a list of positions more often than a batch of scalars.
     """
-    first = calls[0]
-    seen = varying_axes(calls) | batch_axes(first)
-    every = seen | {
-        (index, axis) for index, tensor in enumerate(first) for axis, size in enumerate(tensor.shape) if size > 1
-    }
-    choices = (every, seen, varying_axes(calls), frozenset[Axis]())
-    return tuple(dict.fromkeys(choices))
+    rank = 2 if any(tensor.dim() > 1 for tensor in tensors) else 1
+    sizes = {tensor.shape[0] for tensor in tensors if tensor.dim() >= rank}
+    if len(sizes) != 1:
+        return frozenset()
+    return frozenset((index, 0) for index, tensor in enumerate(tensors) if tensor.dim() >= rank)
+
+
+def choices_of_families(families: tuple[Family, ...]) -> tuple[tuple[Family, ...], ...]:
+    """What to export as varying, the most general choice first."""
+    seen = tuple(family for family in families if family.varied or family.is_batch)
+    varied = tuple(family for family in families if family.varied)
+    return tuple(dict.fromkeys((families, seen, varied, ())))
 
 
 def resize(

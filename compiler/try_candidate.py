@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,20 +14,23 @@ from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportReques
 from cortex_compile.compiler.artifacts import Attempt, Measurement, Verdict
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
+from cortex_compile.compiler.find_positions import Positions, find_positions
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
-from cortex_compile.compiler.tensor_sizes import Axis, batch_axes, candidate_axes
+from cortex_compile.compiler.tensor_sizes import Family, choices_of_families, find_families
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.calls import rebuild_arguments
 from cortex_compile.python_backend.compiled_forward import CallCounts, ReadyVariant, make_compiled_forward
-from cortex_compile.python_backend.manifest import TensorSpec, Variant
+from cortex_compile.python_backend.manifest import PositionSpec, TensorSpec, Variant
 
 if TYPE_CHECKING:
     import torch
 
 Stage = Literal["export", "verify", "measure"]
 Tell = Callable[[Stage], None]
+
+_SYMBOL = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,15 @@ def try_candidate(
         tell: called as each stage starts.
     """
     attempt = Attempt(engine.name, "export", "", reproduce)
-    for number, axes in enumerate(candidate_axes([call.arguments.tensors for call in signature.calls])):
+    recorded = [call.arguments.tensors for call in signature.calls]
+    families = find_families(recorded)
+    positions = find_positions(recorded, families)
+    for number, varying in enumerate(choices_of_families(families)):
         place = folder / str(number)
         place.mkdir(parents=True)
-        result = _export_and_verify(captured, signature, variant_name, engine, place, threads, axes, tell, tolerances)
+        result = _export_and_verify(
+            captured, signature, variant_name, engine, place, threads, varying, positions, tell, tolerances
+        )
         if isinstance(result, _Equal):
             tell("measure")
             measurements, reason = _measure(captured, signature, result, threads)
@@ -81,13 +90,14 @@ def _export_and_verify(
     engine: Engine,
     folder: Path,
     threads: int,
-    axes: frozenset[Axis],
+    varying: tuple[Family, ...],
+    positions: tuple[Positions, ...],
     tell: Tell,
     tolerances: Tolerances,
 ) -> _Equal | Attempt:
     call = signature.calls[0]
     tell("export")
-    request = make_export_request(captured.module, call, axes)
+    request = make_export_request(captured.module, call, varying, positions)
     try:
         with _no_grad():
             request.module(*request.examples)
@@ -102,50 +112,74 @@ def _export_and_verify(
     except CortexCompileError as error:
         return Attempt(engine.name, "export", str(error), "")
     tell("verify")
-    exported = _name_dimensions(exported, request)
-    dimensions = _dimensions(exported)
+    dimensions = _dimensions(exported, request, varying)
+    exported = _with_names(exported, dimensions)
     with _no_grad():
         proof = verify_numerics(
             lambda tensors: request.module(*tensors),
             lambda tensors: _run(session, tensors),
             [recorded.arguments.tensors for recorded in signature.calls],
             dimensions,
+            positions,
             request.output_names,
             tolerances,
         )
     if not proof.verdict.equal:
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)
     variant = _variant(variant_name, signature, request, exported, proof)
+    variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
     return _Equal(variant, session, proof.verdict)
 
 
-def _name_dimensions(exported: ExportedGraph, request: ExportRequest) -> ExportedGraph:
-    """Names that a person reads, for the exporter's s26: ``batch``, or the first input that has it and the axis."""
-    batch = batch_axes(request.examples)
-    names = {}
-    for name, axes in _dimensions(exported).items():
-        index, axis = min(axes)
-        names[name] = "batch" if axes == batch else f"{request.input_names[index]}_axis_{axis}"
-
-    def renamed(shapes: tuple[tuple[int | str, ...], ...]) -> tuple[tuple[int | str, ...], ...]:
-        return tuple(tuple(names.get(size, size) if isinstance(size, str) else size for size in s) for s in shapes)
-
-    return replace(exported, input_shapes=renamed(exported.input_shapes), output_shapes=renamed(exported.output_shapes))
+def _dimensions(exported: ExportedGraph, request: ExportRequest, varying: Sequence[Family]) -> dict[str, Family]:
+    """The families that vary in the graph too, under names that a person reads: the batch, or an input and an axis."""
+    found = {}
+    for family in varying:
+        if all(isinstance(exported.input_shapes[index][axis], str) for index, axis in family.members):
+            index, axis = min(axis for axis, offset in family.axes if offset == 0)
+            found["batch" if family.is_batch else f"{request.input_names[index]}_axis_{axis}"] = family
+    return found
 
 
-def _dimensions(exported: ExportedGraph) -> dict[str, frozenset[Axis]]:
-    found: dict[str, set[Axis]] = {}
-    for index, shape in enumerate(exported.input_shapes):
-        for axis, size in enumerate(shape):
-            if isinstance(size, str):
-                found.setdefault(size, set()).add((index, axis))
-    return {name: frozenset(places) for name, places in found.items()}
+def _with_names(exported: ExportedGraph, dimensions: dict[str, Family]) -> ExportedGraph:
+    """The shapes with our names for the exporter's s26. An axis that varies in the graph and in no family is fixed."""
+    symbols: dict[str, str] = {}
+    shapes = [list(shape) for shape in exported.input_shapes]
+    for name, family in dimensions.items():
+        for (index, axis), offset in family.axes:
+            if offset == 0:
+                symbols[str(exported.input_shapes[index][axis])] = name
+            shapes[index][axis] = f"{name}+{offset}" if offset else name
+    outputs = tuple(
+        tuple(
+            re.sub(r"[A-Za-z_]\w*", lambda match: symbols.get(match[0], match[0]), size)
+            if isinstance(size, str)
+            else size
+            for size in shape
+        )
+        for shape in exported.output_shapes
+    )
+    return replace(exported, input_shapes=tuple(tuple(shape) for shape in shapes), output_shapes=outputs)
 
 
 def _run(session: Session, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     import torch
 
     return [torch.from_numpy(array) for array in session.run([tensor.contiguous().numpy() for tensor in tensors])]
+
+
+def _position_specs(
+    positions: Sequence[Positions], dimensions: dict[str, Family], tensors: Sequence[torch.Tensor]
+) -> tuple[PositionSpec, ...]:
+    names = {family: name for name, family in dimensions.items()}
+    specs = []
+    for position in positions:
+        if position.family is None or position.family in names:
+            name = None if position.family is None else names[position.family]
+            specs.append(PositionSpec(position.index, name, position.offset))
+        else:  # the size does not vary in this graph, so neither does the start
+            specs.append(PositionSpec(position.index, None, position.offset + position.family.size_in(tensors)))
+    return tuple(specs)
 
 
 def _variant(
@@ -158,7 +192,12 @@ def _variant(
         argument_leaves=call.arguments.leaves,
         result=signature.result_spec,
         result_leaves=call.plan.leaves,
-        inputs=_tensor_specs(request.input_names, call.arguments.tensors, exported.input_shapes),
+        inputs=_input_specs(
+            request.input_names,
+            call.arguments.tensors,
+            exported.input_shapes,
+            {dimension.name for dimension in proof.dimensions},
+        ),
         outputs=_tensor_specs(request.output_names, call.outputs, exported.output_shapes),
         dimensions=proof.dimensions,
         batch_dimension=proof.verdict.batch_dimension,
@@ -166,6 +205,20 @@ def _variant(
         argument_caches=call.arguments.states,
         result_caches=call.plan.caches,
     )
+
+
+def _input_specs(
+    names: Sequence[str], tensors: Sequence[torch.Tensor], shapes: Sequence[tuple[int | str, ...]], known: set[str]
+) -> tuple[TensorSpec, ...]:
+    """A size that the graph lets vary and that nothing proved is the recorded one."""
+    fixed = [
+        tuple(
+            size if isinstance(size, int) or size.partition("+")[0] in known else recorded
+            for size, recorded in zip(shape, tensor.shape, strict=True)
+        )
+        for shape, tensor in zip(shapes, tensors, strict=True)
+    ]
+    return _tensor_specs(names, tensors, fixed)
 
 
 def _tensor_specs(

@@ -7,13 +7,14 @@ graph; what eager itself cannot do (a longer text than there are positions) boun
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cortex_compile.compiler.artifacts import Difference, Verdict
 from cortex_compile.compiler.compare_tensors import worst_difference
-from cortex_compile.compiler.tensor_sizes import Axis, Values, batch_axes, resize
+from cortex_compile.compiler.find_positions import Positions, resize_call
+from cortex_compile.compiler.tensor_sizes import Axis, Family, Values
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.python_backend.manifest import Dimension
 
@@ -47,10 +48,16 @@ class _Bench:
     eager: Run
     compiled: Run
     output_names: Sequence[str]
+    positions: Sequence[Positions]
     tolerances: Tolerances
     compared: int = 0
     worst: Difference | None = None
     sizes: dict[str, set[int]] = field(default_factory=dict)
+
+    def inputs(
+        self, call: Sequence[torch.Tensor], sizes: Mapping[Axis, int], values: Values, seed: int
+    ) -> Sequence[torch.Tensor]:
+        return resize_call(call, sizes, self.positions, values, seed)
 
     def compare(self, inputs: Sequence[torch.Tensor], what: str) -> bool:
         """True if equal, False if eager itself cannot do it.
@@ -91,17 +98,19 @@ def verify_numerics(
     eager: Run,
     compiled: Run,
     calls: Sequence[Sequence[torch.Tensor]],
-    dimensions: dict[str, frozenset[Axis]],
+    dimensions: dict[str, Family],
+    positions: Sequence[Positions],
     output_names: Sequence[str],
     tolerances: Tolerances,
 ) -> Proof:
     """
     Args:
         calls: the tensors of the recorded calls, each of another shape.
-        dimensions: for each size that the graph lets vary, the axes of the inputs that have it.
+        dimensions: the sizes that the graph lets vary, by name.
+        positions: the vectors among the inputs that count and are given no other values.
     """
-    bench = _Bench(eager, compiled, output_names, tolerances)
-    batch = _batch_dimension(calls[0], dimensions)
+    bench = _Bench(eager, compiled, output_names, positions, tolerances)
+    batch = next((name for name, family in dimensions.items() if family.is_batch), None)
     deadline = time.monotonic() + TIME_BUDGET_S
     try:
         for number, call in enumerate(calls):
@@ -109,8 +118,8 @@ def verify_numerics(
                 raise _Unequal(f"eager itself fails when recorded call {number} is repeated")
         _compare_values(bench, calls[0])
         proven = tuple(
-            _prove_dimension(bench, name, axes, calls, LARGEST_BATCH if name == batch else LARGEST_SIZE, deadline)
-            for name, axes in dimensions.items()
+            _prove_dimension(bench, name, family, calls, LARGEST_BATCH if name == batch else LARGEST_SIZE, deadline)
+            for name, family in dimensions.items()
         )
         _compare_together(bench, calls[0], dimensions, proven)
         independent = batch is not None and _rows_are_independent(bench, calls[0], dimensions[batch])
@@ -124,35 +133,27 @@ def _verdict(bench: _Bench, reason: str, batch: str | None) -> Verdict:
     return Verdict(not reason, reason, bench.compared, bench.worst, sizes, batch)
 
 
-def _batch_dimension(call: Sequence[torch.Tensor], dimensions: dict[str, frozenset[Axis]]) -> str | None:
-    for name, axes in dimensions.items():
-        if axes == batch_axes(call):
-            return name
-    return None
-
-
 def _compare_values(bench: _Bench, call: Sequence[torch.Tensor]) -> None:
     kinds: tuple[Values, ...] = ("random", "wide", "positive", "negative")
     for values in kinds:
         for seed in (1, 2):
-            bench.compare(resize(call, {}, values, seed), f"{values} values")
+            bench.compare(bench.inputs(call, {}, values, seed), f"{values} values")
 
 
 def _prove_dimension(
     bench: _Bench,
     name: str,
-    axes: frozenset[Axis],
+    family: Family,
     calls: Sequence[Sequence[torch.Tensor]],
     limit: int,
     deadline: float,
 ) -> Dimension:
     """Try small sizes, the samples' own, then ever larger ones; the range in which all were equal is proven."""
-    some = next(iter(axes))
-    seen = {call[some[0]].shape[some[1]] for call in calls}
+    seen = {family.size_in(call) for call in calls}
     tried = set(seen)
 
     def fits(size: int, values: Values) -> bool:
-        inputs = resize(calls[0], dict.fromkeys(axes, size), values, seed=size)
+        inputs = bench.inputs(calls[0], family.sizes(size), values, size)
         return bench.compare(inputs, f"size {size} of {name}")
 
     smallest = min(seen)
@@ -195,7 +196,7 @@ def _bisect(good: int, bad: int, fits: Callable[[int], bool], tried: set[int]) -
 def _compare_together(
     bench: _Bench,
     call: Sequence[torch.Tensor],
-    dimensions: dict[str, frozenset[Axis]],
+    dimensions: dict[str, Family],
     proven: Sequence[Dimension],
 ) -> None:
     """Sizes that hold one by one need not hold together."""
@@ -203,14 +204,16 @@ def _compare_together(
         sizes: dict[Axis, int] = {}
         for dimension in proven:
             size = dimension.minimum if smaller else min(dimension.maximum, 17)
-            sizes.update(dict.fromkeys(dimensions[dimension.name], size))
-        bench.compare(resize(call, sizes, "random", seed=3), "all sizes together")
+            sizes |= dimensions[dimension.name].sizes(size)
+        bench.compare(bench.inputs(call, sizes, "random", 3), "all sizes together")
 
 
-def _rows_are_independent(bench: _Bench, call: Sequence[torch.Tensor], axes: frozenset[Axis]) -> bool:
+def _rows_are_independent(bench: _Bench, call: Sequence[torch.Tensor], family: Family) -> bool:
     """True if rows computed together equal rows computed alone, which is what lets Triton batch requests."""
+    if family.members != frozenset((index, 0) for index in range(len(call))):
+        return False  # an input that has no row for each row of the batch
     rows = 5
-    together = resize(call, dict.fromkeys(axes, rows), "random", seed=4)
+    together = bench.inputs(call, family.sizes(rows), "random", 4)
     try:
         found = bench.compiled(together)
     except Exception:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler.answer_samples import answer_samples, load_predictor
+from cortex_compile.compiler.answer_samples import answer_questions, load_predictor
 from cortex_compile.compiler.artifacts import (
     Candidate,
     ModuleRecord,
@@ -29,6 +29,7 @@ from cortex_compile.compiler.candidate_cache import cache_key, keep_candidate, r
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, capture_modules
 from cortex_compile.compiler.export_request import make_export_request
 from cortex_compile.compiler.finish_core import finish_core
+from cortex_compile.compiler.questions import questions_of
 from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.fingerprint import class_name
@@ -93,17 +94,18 @@ def _capture(
 
     The last of the three: whether a sample was answered in chunks.
     """
-    first = answer_samples(predictor, loaded, project.samples)
+    questions = questions_of(project)
+    first = answer_questions(predictor, loaded, questions)
     second: list[Any] = []
     modules = capture_modules(
         predictor,
         user_module,
         project.folder,
-        lambda: second.extend(answer_samples(predictor, loaded, project.samples)),
+        lambda: second.extend(answer_questions(predictor, loaded, questions)),
     )
     notices = [
-        f"{sample.name}: the predictor answers it differently each time, so its answer was not compared"
-        for sample, before, after in zip(project.samples, first, second, strict=True)
+        f"{question.name}: the predictor answers it differently each time, so its answer was not compared"
+        for question, before, after in zip(questions, first, second, strict=True)
         if before.body != after.body
     ]
     return modules, notices, any(answer.streamed for answer in second)

@@ -54,17 +54,22 @@ class ReadyVariant:
         self._dtypes = [getattr(torch, tensor.dtype) for tensor in variant.inputs]
         self._ranks = [len(tensor.shape) for tensor in variant.inputs]
         self._fixed: list[tuple[int, int, int]] = []
-        self._varying: dict[str, list[tuple[int, int]]] = {}
+        varying: dict[str, list[tuple[int, int, int]]] = {}
         for index, tensor in enumerate(variant.inputs):
             for axis, size in enumerate(tensor.shape):
                 if isinstance(size, int):
                     self._fixed.append((index, axis, size))
                 else:
-                    self._varying.setdefault(size, []).append((index, axis))
+                    name, _, offset = size.partition("+")
+                    varying.setdefault(name, []).append((index, axis, int(offset or 0)))
         self._ranges = [
-            (self._varying[dimension.name], dimension.minimum, dimension.maximum)
+            (varying[dimension.name], dimension.minimum, dimension.maximum)
             for dimension in variant.dimensions
-            if dimension.name in self._varying
+            if dimension.name in varying
+        ]
+        self._positions = [
+            (position.index, varying[position.dimension][0] if position.dimension else None, position.offset)
+            for position in variant.positions
         ]
 
     def mismatch(self, call: FlatTree) -> str | None:
@@ -82,12 +87,31 @@ class ReadyVariant:
         if any(shapes[index][axis] != size for index, axis, size in self._fixed):
             return "other size"
         for places, minimum, maximum in self._ranges:
-            size = shapes[places[0][0]][places[0][1]]
+            index, axis, offset = places[0]
+            size = shapes[index][axis] - offset
             if not minimum <= size <= maximum:
                 return "size outside the proven range"
-            if any(shapes[index][axis] != size for index, axis in places):
+            if any(shapes[index][axis] != size + offset for index, axis, offset in places):
                 return "other size"
-        return None
+        return "other positions" if self._miscounts(call) else None
+
+    def _miscounts(self, call: FlatTree) -> bool:
+        """True if a vector that counted whenever the graph was proven does not count in this call."""
+        import torch
+
+        for index, place, offset in self._positions:
+            start = offset
+            if place is not None:
+                tensor, axis, shift = place
+                start += call.tensors[tensor].shape[axis] - shift
+            vector = call.tensors[index]
+            length = vector.shape[0]
+            if length == 1:
+                if int(vector[0]) != start:
+                    return True
+            elif not vector.equal(torch.arange(start, start + length, dtype=vector.dtype)):
+                return True
+        return False
 
     def run(self, call: FlatTree) -> Any:
         import numpy as np

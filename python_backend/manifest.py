@@ -26,7 +26,7 @@ class TensorSpec:
     """A tensor of a graph.
 
     ``dtype`` is numpy's name (``float32``, ``int64``, ``bool``) or ``bfloat16``. A dimension is a size, or the name of
-    a ``Dimension`` of the variant; equal names mean equal sizes.
+    a ``Dimension`` of the variant, or that name and what is added to it (``past+1``); equal names mean equal sizes.
     """
 
     name: str
@@ -74,6 +74,16 @@ class CacheResult:
 
 
 @dataclass(frozen=True)
+class PositionSpec:
+    """Input ``index`` is a vector that counts: start, start + 1, …, where start is the size of ``dimension`` (0 where
+    that is None) plus ``offset``. The graph was proven for such vectors only."""
+
+    index: int
+    dimension: str | None
+    offset: int
+
+
+@dataclass(frozen=True)
 class Variant:
     """The graph compiled for one signature of a module.
 
@@ -96,6 +106,7 @@ class Variant:
     """Of the caches among the arguments; their tensors follow the other ones in ``inputs``."""
     result_caches: tuple[CacheResult, ...] = ()
     """The same caches after the call, then those that the result brings; their tensors come last in ``outputs``."""
+    positions: tuple[PositionSpec, ...] = ()
 
 
 @dataclass(frozen=True)
