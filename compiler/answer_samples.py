@@ -5,17 +5,29 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from cortex_compile.compiler.artifacts import Project, Sample
+from cortex_compile.compiler.artifacts import Project
+from cortex_compile.compiler.questions import Question
 from cortex_compile.errors import PredictorError
-from cortex_compile.python_backend.answer import Answer, answer, describe_error
+from cortex_compile.python_backend.answer import (
+    Answer,
+    answer,
+    answer_bad_request,
+    describe_error,
+    parse_arguments,
+)
+from cortex_compile.python_backend.answer_batch import answer_batch
 from cortex_compile.python_backend.load_predictor import (
     LoadedClass,
     create_predictor,
     enter_project,
     load_predictor_class,
 )
-from cortex_compile.python_backend.request import Request
+from cortex_compile.python_backend.python_client import PythonClient
+from cortex_compile.python_backend.request import BadRequest, Request
+
+_JSON = (("content-type", "application/json"),)
 
 
 def load_predictor(project: Project) -> tuple[LoadedClass, object]:
@@ -25,25 +37,67 @@ def load_predictor(project: Project) -> tuple[LoadedClass, object]:
         PredictorError: it cannot be imported, breaks the contract, or ``__init__`` raised.
     """
     enter_project(project.folder, project.python_path, project.env)
-    loaded = load_predictor_class(project.folder, project.predictor, project.python_path)
-    return loaded, create_predictor(loaded, project.config)
+    loaded = load_predictor_class(
+        project.folder,
+        project.predictor,
+        project.python_path,
+        has_models=project.models is not None,
+        nan_as_null=project.nan_as_null,
+    )
+    return loaded, create_predictor(loaded, project.config, _client_of(project))
 
 
-def answer_sample(predictor: object, loaded: LoadedClass, sample: Sample) -> Answer:
-    """
+def _client_of(project: Project) -> PythonClient | None:
+    if project.models is None:
+        return None
+    # All models that the samples ask for stay in memory, so that what is in them can be found afterwards.
+    return PythonClient(project.folder, replace(project.models, cache_size=None))
+
+
+def answer_question(predictor: object, loaded: LoadedClass, question: Question) -> Answer:
+    """The answer to a sample, or those to a batch of them as one.
+
     Raises:
-        PredictorError: predict raised on this sample; the user's file and line and the sample are named.
+        PredictorError: predict raised; the user's file and line and the sample are named.
     """
     seed_everything()
-    found = answer(predictor, loaded, Request(sample.body, sample.content_type, sample.query_string, sample.headers))
-    if found.error is not None:
-        place = describe_error(found.error, loaded.project)
-        raise PredictorError(f"{place} (predict on {sample.name}; correct the predictor or the sample)")
-    return found
+    requests = [
+        Request(sample.body, sample.content_type, sample.query_string, sample.headers) for sample in question.samples
+    ]
+    if question.batched:
+        answers = _answer_batch(predictor, loaded, requests)
+    else:
+        answers = [answer(predictor, loaded, request) for request in requests]
+    for found in answers:
+        if found.error is not None:
+            place = describe_error(found.error, loaded.project)
+            raise PredictorError(f"{place} (predict on {question.name}; correct the predictor or the sample)")
+    return answers[0] if len(answers) == 1 else _join(answers)
 
 
-def answer_samples(predictor: object, loaded: LoadedClass, samples: Sequence[Sample]) -> list[Answer]:
-    return [answer_sample(predictor, loaded, sample) for sample in samples]
+def answer_questions(predictor: object, loaded: LoadedClass, questions: Sequence[Question]) -> list[Answer]:
+    return [answer_question(predictor, loaded, question) for question in questions]
+
+
+def _answer_batch(predictor: object, loaded: LoadedClass, requests: Sequence[Request]) -> list[Answer]:
+    """A request that cannot be read is in no batch, as at serving."""
+    refused: dict[int, Answer] = {}
+    batch = []
+    for index, request in enumerate(requests):
+        try:
+            batch.append(parse_arguments(loaded, request))
+        except BadRequest as problem:
+            refused[index] = answer_bad_request(problem)
+    answers = iter(answer_batch(predictor, loaded, batch) if batch else ())
+    return [refused[index] if index in refused else next(answers) for index in range(len(requests))]
+
+
+def _join(answers: Sequence[Answer]) -> Answer:
+    """A list of JSON where all are JSON, so that numbers in it are compared as numbers."""
+    status_code = max(item.status_code for item in answers)
+    if all(item.headers == _JSON for item in answers):
+        return Answer(b"[" + b", ".join(item.body for item in answers) + b"]", status_code, _JSON)
+    return Answer(b"\0".join(item.body for item in answers), status_code, answers[0].headers)
 
 
 def seed_everything() -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler.answer_samples import answer_sample, answer_samples, load_predictor
-from cortex_compile.compiler.artifacts import MemoryReport, Project, Rehearsal, Sample, SampleReport
+from cortex_compile.compiler.answer_samples import answer_question, answer_questions, load_predictor
+from cortex_compile.compiler.artifacts import MemoryReport, Project, Rehearsal, SampleReport
 from cortex_compile.compiler.compare_answers import answers_equal
 from cortex_compile.compiler.measure_latency import measure_latency
+from cortex_compile.compiler.questions import Question, questions_of
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.exchange import CallRemote, exchange_cores
 from cortex_compile.python_backend.find_modules import find_modules
@@ -39,26 +40,27 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
     project = request.project
     manifest = read_manifest(request.build / "manifest.json")
     loaded, predictor = load_predictor(project)
-    eager = answer_samples(predictor, loaded, project.samples)
-    again = answer_samples(predictor, loaded, project.samples)
+    questions = questions_of(project)
+    eager = answer_questions(predictor, loaded, questions)
+    again = answer_questions(predictor, loaded, questions)
     eager_mib = _resident_mib()
     version_folder = request.build / "model_repository" / manifest.name / "1"
     remote = _open_remote_cores(manifest, request.build / "model_repository")
     exchanged = exchange_cores(predictor, loaded.module, manifest, version_folder, remote)
-    compiled = answer_samples(predictor, loaded, project.samples)
+    compiled = answer_questions(predictor, loaded, questions)
     compiled_mib = _resident_mib()
     switch = _Switch(predictor, loaded, manifest)
     samples = []
-    for sample, before, repeated, after in zip(project.samples, eager, again, compiled, strict=True):
+    for question, before, repeated, after in zip(questions, eager, again, compiled, strict=True):
         measured = measure_latency(
-            partial(switch.answer_eager, sample), partial(switch.answer_compiled, sample), sample.name, 0, WINDOWS
+            partial(switch.answer_eager, question), partial(switch.answer_compiled, question), question.name, 0, WINDOWS
         )
         # What differs between two eager runs by itself cannot be compared.
         same = partial(answers_equal, before, tolerance=project.settings.tolerances.float32)
         equal = same(after) or not same(repeated)
         samples.append(
             SampleReport(
-                sample.name, after.status_code, equal, measured.eager_p50_ms, measured.compiled_p50_ms, measured.speedup
+                question.name, after.status_code, equal, measured.eager_p50_ms, measured.compiled_p50_ms, measured.speedup
             )
         )
     states = {core.name: "compiled" if core.state == "compiled" else core.reason for core in exchanged}
@@ -75,15 +77,15 @@ class _Switch:
         found = [modules[core.path] for core in manifest.cores if core.path in modules]
         self._forwards = [(module, vars(module)["forward"]) for module in found if "forward" in vars(module)]
 
-    def answer_eager(self, sample: Sample) -> None:
+    def answer_eager(self, question: Question) -> None:
         for module, _ in self._forwards:
             vars(module).pop("forward", None)
-        answer_sample(self._predictor, self._loaded, sample)
+        answer_question(self._predictor, self._loaded, question)
 
-    def answer_compiled(self, sample: Sample) -> None:
+    def answer_compiled(self, question: Question) -> None:
         for module, forward in self._forwards:
             vars(module)["forward"] = forward
-        answer_sample(self._predictor, self._loaded, sample)
+        answer_question(self._predictor, self._loaded, question)
 
 
 def _open_remote_cores(manifest: Manifest, repository: Path) -> CallRemote:

@@ -34,6 +34,8 @@ class ApiRoute:
     max_body_bytes: int = 64 * 1024 * 1024
     request_timeout_s: float = 60.0
     """For the request to arrive, then for its answer; if that comes in chunks, for the first and for each next one."""
+    has_models: bool = False
+    """It loads models by name and version, and tells GET which there are."""
 
 
 def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
@@ -45,6 +47,7 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         streaming=manifest.streaming,
         max_body_bytes=manifest.max_body_bytes,
         request_timeout_s=manifest.request_timeout_s,
+        has_models=manifest.models is not None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -47,10 +48,23 @@ class PredictionRoute:
                 await discard_rest(receive, self._service.api.max_body_bytes)
                 await send({"type": "http.response.body", "body": b""})
         elif scope["method"] == "GET":
-            await send_answer(send, json_answer(200, {"message": _HOW_TO_ASK}))
+            await send_answer(send, await self._describe(end_to_end(scope["headers"])))
         else:
             refusal = json_answer(405, {"error": f"{scope['method']} is not a method of this path; POST is"})
             await send_answer(send, _with_headers(refusal, [(b"allow", b"GET, POST")]))
+
+    async def _describe(self, headers: RawHeaders) -> PredictorAnswer:
+        message = json_answer(200, {"message": _HOW_TO_ASK})
+        if not self._service.api.has_models:
+            return message
+        try:
+            models = await self._service.describe_models(headers)
+        except HttpError as error:
+            return _answer_of(error)
+        if models.status_code != 200:
+            return models
+        # Put in as it came: no JSON is parsed here.
+        return replace(message, body=message.body[:-1] + b', "model_metadata": ' + models.body + b"}")
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> bool:
         """Answer; False where the client has the answer but may still be sending, and the response must be ended."""

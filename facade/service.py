@@ -50,10 +50,21 @@ class PredictionService:
         Raises:
             HttpError: Triton gave no answer of the predictor's.
         """
-        timeout_s = self.api.request_timeout_s
+        context = context_of(query_string, headers, self.api.request_timeout_s)
+        return await self._ask(body, context, headers)
+
+    async def describe_models(self, headers: RawHeaders) -> PredictorAnswer:
+        """The models that the predictor can load, their versions and dates, in JSON.
+
+        Raises:
+            HttpError: Triton gave no answer of the predictor's.
+        """
+        return await self._ask(b"", json.dumps({"method": "GET"}).encode(), headers)
+
+    async def _ask(self, body: bytes, context: bytes, headers: RawHeaders) -> PredictorAnswer:
         ask = self._triton.stream if self.api.streaming else self._triton.predict
         try:
-            return await ask(self.api.name, body, context_of(query_string, headers, timeout_s), timeout_s)
+            return await ask(self.api.name, body, context, self.api.request_timeout_s)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
             name, request_id = self.api.name, _id_of(headers)

@@ -22,6 +22,7 @@ from .user_errors import describe_error
 __all__ = [
     "Answer",
     "answer",
+    "answer_bad_request",
     "answer_error",
     "begin_answer",
     "call",
@@ -61,7 +62,7 @@ def begin_answer(predictor: object, loaded: LoadedClass, request: Request) -> An
         arguments = parse_arguments(loaded, request)
         result = call(predictor, "predict", arguments, loaded.predict_arguments)
     except BadRequest as problem:
-        return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
+        return answer_bad_request(problem)
     except (Exception, SystemExit, asyncio.CancelledError) as error:
         return answer_error(error)
     return _finish_or_begin(predictor, loaded, arguments, result)
@@ -149,6 +150,10 @@ def _naming_predict(loaded: LoadedClass) -> Iterator[None]:
         # What streams runs the user's code, whose error is told as any other.
         text = describe_error(error, loaded.project, otherwise=f"{place}: predict returned what cannot be answered")
         raise PredictorError(text) from error
+
+
+def answer_bad_request(problem: BadRequest) -> Answer:
+    return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
 
 
 def answer_error(error: BaseException) -> Answer:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .after_answer import AfterAnswer
-from .answer import Answer, answer, begin_answer, describe_error
+from .answer import Answer, answer, answer_bad_request, begin_answer, describe_error
 from .arrival import TOO_LATE, Arrival
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
@@ -112,7 +112,7 @@ class TritonPythonModel:
             sizes = array_from(tensors["_sizes"]) if "_sizes" in tensors else None
             predictions = split_call(bytes_from(tensors["payload"]), context, sizes)
         except BadRequest as problem:
-            self._reply(sender, [_answer_bad_request(problem)])
+            self._reply(sender, [answer_bad_request(problem)])
             return
         except Exception:
             _LOGGER.exception("a call could not be read")
@@ -142,7 +142,7 @@ class TritonPythonModel:
             else:
                 batches.add(request, arrival, partial(self._deliver, finish))
         except BadRequest as problem:
-            self._deliver(finish, _answer_bad_request(problem))
+            self._deliver(finish, answer_bad_request(problem))
         except Exception:
             _LOGGER.exception("a request could not be read")
             self._deliver(finish, _FAILED)
@@ -186,7 +186,7 @@ class TritonPythonModel:
                 self._log(arrival, result.error)
             return replace(result, timing=arrival.stopwatch.read())
         except BadRequest as problem:
-            return _answer_bad_request(problem)
+            return answer_bad_request(problem)
         except BaseException:
             # The client of a call without an answer waits for ever, so not even this may pass.
             _LOGGER.exception("a prediction ended in an unexpected way")
@@ -206,7 +206,3 @@ def _leave_import_path(version_folder: Path) -> None:
     """Triton put the version folder and its parent on the path; the runtime's files are no modules of the user's."""
     ours = {str(version_folder), str(version_folder.parent)}
     sys.path[:] = [entry for entry in sys.path if not entry or os.path.realpath(entry) not in ours]
-
-
-def _answer_bad_request(problem: BadRequest) -> Answer:
-    return Answer(problem.body, problem.status_code, (("content-type", problem.media_type),))
