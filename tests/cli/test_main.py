@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cortex_compile.cli.main import _COMMANDS, main
+
 # The real command, with one subcommand more that fails in the way it is told to.
 _WITH_FAILING_COMMAND = """
 import click, os, signal, sys
@@ -81,10 +83,8 @@ def test_version() -> None:
     assert _run("--version").stdout.split()[-1] == "0.1.0"
 
 
-@pytest.mark.parametrize("name", ["serve", "predict"])
+@pytest.mark.parametrize("name", _COMMANDS)
 def test_the_line_in_the_help_is_the_command_s_own(name: str) -> None:
-    from cortex_compile.cli.main import _COMMANDS, main
-
     command = main.get_command(main.make_context("cortex-compile", []), name)
     assert command is not None
     assert command.get_short_help_str(100) == _COMMANDS[name][1]
@@ -101,24 +101,40 @@ def test_unknown_command_without_a_near_one_names_all() -> None:
     assert "the commands are compile, serve, predict" in _run("zzz").stderr
 
 
-@pytest.mark.parametrize("path", ["missing.py", "some/missing-file", "there.txt"])
-def test_a_file_in_the_command_s_place_is_compiled(path: str, tmp_path: Path) -> None:
-    code = """
+_PRINTING_COMPILE = """
 import sys, click
 module = type(sys)("cortex_compile.cli.compile")
 @click.command()
+@click.option("--device")
+@click.option("--no-compile", is_flag=True)
 @click.argument("words", nargs=-1)
-def compile_command(words):
-    print("compile", words)
+def compile_command(words, device, no_compile):
+    print("compile", words, device, no_compile)
 module.compile_command = compile_command
 sys.modules["cortex_compile.cli.compile"] = module
 from cortex_compile.cli.main import main
 main()
 """
+
+
+@pytest.mark.parametrize("path", ["missing.py", "some/missing-file", "there.txt"])
+def test_a_file_in_the_command_s_place_is_compiled(path: str, tmp_path: Path) -> None:
     (tmp_path / "there.txt").write_text("")
     path = str(tmp_path / path) if path == "there.txt" else path
-    answer = _run(path, "more", code=code)
-    assert answer.stdout == f"compile ({path!r}, 'more')\n"
+    answer = _run(path, "more", code=_PRINTING_COMPILE)
+    assert answer.stdout == f"compile ({path!r}, 'more') None False\n"
+
+
+@pytest.mark.parametrize("options", [["--device", "cpu", "--no-compile"], ["--debug", "--no-compile", "--device=cpu"]])
+def test_options_may_stand_before_a_bare_file(options: list[str]) -> None:
+    answer = _run(*options, "some/predictor.py", code=_PRINTING_COMPILE)
+    assert answer.stdout == "compile ('some/predictor.py',) cpu True\n", answer.stderr
+
+
+def test_an_option_of_nobody_s_is_still_told() -> None:
+    answer = _run("--devise", "cpu")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: No such option '--devise'")
 
 
 def test_known_error_is_one_line_with_its_exit_code() -> None:

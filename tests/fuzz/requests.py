@@ -15,7 +15,7 @@ __all__ = ["REQUESTS", "SETTINGS", "FuzzedRequest", "check_answer", "multipart_r
 
 # The same requests in every run; what a run has found becomes an @example.
 SETTINGS = settings(
-    max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 # Every status that a request alone can lead to.

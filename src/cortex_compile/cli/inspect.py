@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["inspect_command"]
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show what compiling a build found and decided.")
 @click.argument("build", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def inspect_command(build: Path, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command("install-server")
+@click.command("install-server", short_help="Install the embedded Triton server.")
 @click.option(
     "--wheel",
     type=click.Path(path_type=Path),

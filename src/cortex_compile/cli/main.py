@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 # name: (module:attribute, the line that `--help` shows). Importing a module to ask it for its line would cost seconds.
 _COMMANDS = {
-    "compile": ("cortex_compile.cli.compile:compile_command", "Compile a predictor into a build."),
+    "compile": ("cortex_compile.cli.compile:compile_command", "Compile a predictor into a build that Triton serves."),
     "serve": ("cortex_compile.cli.serve:serve", "Serve builds on Triton, over HTTP."),
     "predict": ("cortex_compile.cli.predict:predict", "Send a sample to a build or to a URL."),
     "inspect": ("cortex_compile.cli.inspect:inspect_command", "Show what compiling a build found and decided."),
@@ -49,6 +49,14 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let options stand before a bare file, too: they are ``compile``'s where they are not the group's own."""
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        first = next((index for index, word in enumerate(args) if word not in own), len(args))
+        if args[first:] and args[first].startswith("-") and any(word.endswith(".py") for word in args[first:]):
+            args = [*args[:first], "compile", *args[first:]]
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
