@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,7 +43,7 @@ class PredictorStream:
     def __init__(self, call: Any, timeout_s: float) -> None:
         self._call = call
         self._timeout_s = timeout_s
-        self._ended = False
+        self._is_final = False
 
     async def begin(self, request: Any) -> PredictorAnswer:
         """
@@ -50,12 +51,14 @@ class PredictorStream:
             TritonCallError: there is no answer, or none that follows the contract.
         """
         try:
-            response = await self._exchange(request)
-            answer = read_answer(response)
+            answer = read_answer(await self._exchange(request))
+            if not self._is_final:
+                return replace(answer, rest=self)
+            await self._wait_for_end()
+            return answer
         except BaseException:
             self.cancel()
             raise
-        return answer if self._ended else replace(answer, rest=self)
 
     async def next_chunk(self) -> bytes | None:
         """None after the last.
@@ -63,16 +66,16 @@ class PredictorStream:
         Raises:
             TritonCallError: the stream broke off, or the next chunk did not come in time.
         """
-        if self._ended:
-            return None
         try:
-            response = await self._exchange()
+            chunk = None if self._is_final else _contents_of(await self._exchange()).get("response", b"")
+            # The final response may hold a chunk, or nothing.
+            if chunk or not self._is_final:
+                return chunk
+            await self._wait_for_end()
+            return None
         except BaseException:
             self.cancel()
             raise
-        contents = _contents_of(response)
-        # The last one may be nothing but the sign that it is the last.
-        return contents.get("response") or (None if self._ended else b"")
 
     def cancel(self) -> None:
         """End the call, in Triton too. Nothing happens where it has ended."""
@@ -95,8 +98,14 @@ class PredictorStream:
             raise await self._failure()
         if message.error_message:
             raise TritonCallError(grpc.StatusCode.INTERNAL, message.error_message)
-        self._ended = message.infer_response.parameters["triton_final_response"].bool_param
+        self._is_final = message.infer_response.parameters["triton_final_response"].bool_param
         return message.infer_response
+
+    async def _wait_for_end(self) -> None:
+        """Cancelled instead, a call that is over would leave a complaint in Triton's log."""
+        with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError):
+            async with asyncio.timeout(self._timeout_s):
+                await self._call.read()
 
     async def _failure(self) -> TritonCallError:
         code, details = await self._call.code(), await self._call.details()

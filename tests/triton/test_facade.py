@@ -11,33 +11,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from cortex_compile.facade.api_route import ApiRoute
 from cortex_compile.launchers.embedded import EmbeddedServer
 
 from .conftest import RunningServer
+from .facade_process import Facade, metric, start_facade
 from .processes import wait_until
 from .told_predictor import told_build
 
 MAX_BODY_BYTES = 300_000
 MAX_CONCURRENCY = 8
 REQUEST_TIMEOUT_S = 3.0
-
-
-@dataclass(frozen=True)
-class Facade:
-    """A running one; ``http`` has its address as base."""
-
-    http: httpx.Client
-    process: subprocess.Popen[str]
-    port: int
 
 
 RunFacade = Callable[..., Facade]
@@ -58,22 +49,23 @@ def run_facade() -> Iterator[RunFacade]:
     facades: list[Facade] = []
 
     def start(triton: RunningServer, *names: str) -> Facade:
-        limits = {"max_body_bytes": MAX_BODY_BYTES, "request_timeout_s": REQUEST_TIMEOUT_S}
-        limits["max_concurrency"] = MAX_CONCURRENCY
-        apis = [{"name": name, "endpoint": f"/{name}", **limits} for name in names]
-        script = str(Path(__file__).with_name("run_facade.py"))
-        command = [sys.executable, script, triton.endpoints.grpc, json.dumps(apis)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        facades.append(Facade(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30), process, port))
+        facades.append(start_facade(triton.endpoints.grpc, [_route(name) for name in names]))
         return facades[-1]
 
     yield start
     for facade in facades:
-        facade.http.close()
-        facade.process.kill()
-        facade.process.communicate()
+        facade.stop()
+
+
+def _route(name: str) -> ApiRoute:
+    return ApiRoute(
+        name,
+        f"/{name}",
+        MAX_CONCURRENCY,
+        # One for the API of each name.
+        max_body_bytes=MAX_BODY_BYTES if name == "told" else 10,
+        request_timeout_s=REQUEST_TIMEOUT_S if name == "told" else 60,
+    )
 
 
 @pytest.fixture
@@ -88,11 +80,7 @@ def facade(run_facade: RunFacade, triton: RunningServer) -> Facade:
 
 
 def _metric(facade: Facade, name: str, **labels: str) -> float:
-    for family in text_string_to_metric_families(facade.http.get("/metrics").text):
-        for sample in family.samples:
-            if sample.name == name and sample.labels == labels:
-                return sample.value
-    raise AssertionError(f"no {name} {labels}")
+    return metric(facade.http, name, **labels)
 
 
 def test_one_api_answers_on_both_paths(facade: Facade) -> None:
@@ -165,6 +153,29 @@ def test_a_body_over_the_limit(facade: Facade, chunked: bool) -> None:
     assert answer.status_code == 413
     assert answer.json() == {"error": f"the request body is larger than {MAX_BODY_BYTES} bytes"}
     assert facade.http.post("/?echo=", content=b"next").content == b"next"
+
+
+def test_limits_are_those_of_the_api(run: RunFacade) -> None:
+    facade = run("told", "other")
+    body = bytes(11)
+    assert facade.http.post("/told?echo=", content=body).content == body
+    refused = facade.http.post("/other?echo=", content=iter([body]))
+    assert (refused.status_code, refused.json()) == (413, {"error": "the request body is larger than 10 bytes"})
+    late = f"sleep={REQUEST_TIMEOUT_S + 1}"
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(facade.http.post, (f"/told?{late}", f"/other?{late}"))
+    assert [answer.status_code for answer in answers] == [504, 200]
+
+
+def test_each_answer_says_where_its_time_went(facade: Facade) -> None:
+    timing = {"queue_ms": 1.5, "prepost_ms": 20, "core_ms": 300}
+    told = {"timing": json.dumps(timing), "headers": json.dumps([["server-timing", "db;dur=7"]])}
+    header = facade.http.post("/", params=told).headers["server-timing"]
+    parts = "db;dur=7, queue;dur=1.500, prepost;dur=20.000, core;dur=300.000, total;dur="
+    assert header.startswith(parts)
+    assert float(header.removeprefix(parts)) > 0
+    for path in ("/nope", "/healthz", "/docs"):
+        assert facade.http.get(path).headers["server-timing"].startswith("total;dur=")
 
 
 def test_a_body_that_is_declared_over_the_limit_is_not_asked_for(facade: Facade) -> None:

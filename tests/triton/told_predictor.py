@@ -38,7 +38,10 @@ class TritonPythonModel:
         context = json.loads(inputs["context"])
         told = dict(parse_qsl(context["query_string"], keep_blank_values=True))
         headers = [["content-type", "application/json"], *json.loads(told.get("headers", "[]"))]
-        status = json.dumps({"status_code": int(told.get("status", 200)), "headers": headers}).encode()
+        status = {"status_code": int(told.get("status", 200)), "headers": headers}
+        if "timing" in told:
+            status["timing"] = json.loads(told["timing"])
+        status = json.dumps(status).encode()
         seen = {"context": context, "size": len(inputs["payload"]), "cancelled": self.cancelled}
         body = inputs["payload"] if "echo" in told else json.dumps(seen).encode()
         if "sleep" in told:

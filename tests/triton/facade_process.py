@@ -1,0 +1,50 @@
+"""A facade as a process of its own, in front of a Triton that runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from cortex_compile.facade.api_route import ApiRoute
+
+
+@dataclass(frozen=True)
+class Facade:
+    """A running one; ``http`` has its address as base."""
+
+    http: httpx.Client
+    process: subprocess.Popen[str]
+    port: int
+
+    def stop(self) -> None:
+        self.http.close()
+        self.process.kill()
+        self.process.communicate()
+
+
+def start_facade(grpc_address: str, apis: Sequence[ApiRoute], stderr: Path | None = None) -> Facade:
+    """Start a facade for APIs of a running Triton; to be stopped."""
+    script = str(Path(__file__).with_name("run_facade.py"))
+    command = [sys.executable, script, grpc_address, json.dumps([dataclasses.asdict(api) for api in apis])]
+    with open(stderr or "/dev/stderr", "a") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors if stderr else None, text=True)
+    assert process.stdout is not None
+    port = int(process.stdout.readline())
+    return Facade(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30), process, port)
+
+
+def metric(client: httpx.Client, name: str, **labels: str) -> float:
+    """A figure of /metrics."""
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    raise AssertionError(f"no {name} {labels}")
