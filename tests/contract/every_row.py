@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from . import answers_table, class_table, requests_table, server_table
+from . import answers_table, class_table, later_table, requests_table, server_table
 from .table import Row
 
 __all__ = ["DOCUMENT", "ROWS", "document_text"]
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cortex-compatibility.md"
 
-ROWS: tuple[Row, ...] = (*class_table.ROWS, *requests_table.ROWS, *answers_table.ROWS, *server_table.ROWS)
+ROWS: tuple[Row, ...] = (
+    *class_table.ROWS,
+    *requests_table.ROWS,
+    *answers_table.ROWS,
+    *server_table.ROWS,
+    *later_table.ROWS,
+)
 
 _MARKS = {"same": "the same", "better": "**better**", "different": "**different**"}
 

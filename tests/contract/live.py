@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -71,14 +71,22 @@ class Live:
 
 
 def build_project(project: Path, target: Path) -> list[Path]:
-    """A build, without compiling, of each API of the folder's cortex.yaml."""
+    """A build of each API of the folder's cortex.yaml, compiled where it names samples."""
     builds = []
     for predictor in sorted(project.glob("*.py")):
         if "class PythonPredictor" not in predictor.read_text():
             continue
         for api in read_projects(predictor, config=None, samples=(), name=None, settings_overrides={"compile": False}):
             build = target / api.name
-            compile_predictor(api, build, command="", only=None, fresh=False, dry_run=False, tell=lambda _: None)
+            compile_predictor(
+                replace(api, settings=replace(api.settings, compile=bool(api.samples))),
+                build,
+                command="",
+                only=None,
+                fresh=False,
+                dry_run=False,
+                tell=lambda _: None,
+            )
             builds.append(build)
     return builds
 

@@ -18,6 +18,7 @@ __all__ = [
     "nothing_internal_is_told",
     "post_predict_alone_asks_for_payload",
     "post_predict_runs_after_the_answer",
+    "wait_until",
 ]
 
 
@@ -27,7 +28,7 @@ def more_requests_than_allowed(live: Live) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(live.ask, "POST", "/v1/one", body)
         try:
-            _wait_until(arrived.exists)
+            wait_until(arrived.exists)
             refused = live.ask("POST", "/v1/one", b"0")
         finally:
             wait_for.touch()
@@ -41,7 +42,7 @@ def background_task_runs_after_the_answer(live: Live) -> None:
     touched = live.folder / uuid4().hex
     answer = live.ask("POST", "/answers", json.dumps({"touch": str(touched)}).encode())
     assert answer.body == b"later"
-    _wait_until(touched.exists)
+    wait_until(touched.exists)
 
 
 def nothing_internal_is_told(live: Live) -> None:
@@ -50,7 +51,7 @@ def nothing_internal_is_told(live: Live) -> None:
     answer = live.ask("POST", "/answers", b'"exception"', headers=headers)
     told = answer.body + repr(answer.headers).encode()
     assert not any(word in told for word in (b"secret", b"KeyError", b"answers.py", b"Traceback", b"project/"))
-    _wait_until(lambda: headers[0][1] in live.log.read_text())
+    wait_until(lambda: headers[0][1] in live.log.read_text())
     line = next(line for line in live.log.read_text().splitlines() if headers[0][1] in line)
     assert "answers.py:" in line
     assert "KeyError: 'secret-label'" in line
@@ -67,7 +68,7 @@ def post_predict_runs_after_the_answer(live: Live) -> None:
         assert not write.exists()
     finally:
         wait_for.touch()
-    _wait_until(write.exists)
+    wait_until(write.exists)
     assert json.loads(write.read_text()) == [{"answered": "hello"}, "hello", "7", "1"]
 
 
@@ -75,17 +76,17 @@ def failing_post_predict_fails_nothing(live: Live) -> None:
     for _ in range(2):
         answer = live.ask("POST", "/after", b'{"say": "fail"}')
         assert (answer.status, json.loads(answer.body)) == (200, {"answered": "fail"})
-    _wait_until(lambda: "RuntimeError: after the answer" in live.log.read_text())
+    wait_until(lambda: "RuntimeError: after the answer" in live.log.read_text())
 
 
 def post_predict_alone_asks_for_payload(live: Live) -> None:
     made: Path = live.folder / uuid4().hex
     answer = live.ask("POST", "/after-payload", json.dumps({"make": str(made)}).encode())
     assert (answer.status, answer.body) == (200, b"answered")
-    _wait_until(made.exists)
+    wait_until(made.exists)
 
 
-def _wait_until(is_true: Callable[[], bool]) -> None:
+def wait_until(is_true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not is_true():
         assert time.monotonic() < deadline

@@ -1,0 +1,18 @@
+"""Chunks, the second of which waits until it is let go on."""
+
+import os
+import time
+
+
+def chunks(payload):
+    try:
+        yield "one "
+        while payload.get("wait_for") and not os.path.exists(payload["wait_for"]):
+            time.sleep(0.01)
+        yield "two"
+        while payload.get("for_ever"):
+            yield "and on"
+            time.sleep(0.01)
+    finally:
+        if "ended" in payload:
+            os.mkdir(payload["ended"])
