@@ -244,7 +244,9 @@ class Compile(_Section):
     """How long one step of one candidate may take, as 5m or in seconds."""
     tolerance: ToleranceByDtype | None = None
     request_timeout: TimeoutS | None = None
-    max_body_bytes: Count | None = None
+    """How long a client waits for its answer, or for each chunk of it, as 90s or in seconds; then it gets a 504."""
+    max_body_bytes: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None
+    """A request's body may be so large; a larger one gets a 413. gRPC carries no more than 2 GB."""
     nan: Literal["error", "null"] | None = None
     """What NaN and infinity in an answer become: a 500, or null."""
 
