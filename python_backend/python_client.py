@@ -175,9 +175,9 @@ class PythonClient:
         if self._load_model is None:
             raise UserRuntimeException("get_model was called before the predictor was there")
         with self._state:
-            # What serves until this one is loaded stays: the other versions of the same model.
-            others = [key for key in self.models if _name_of(key) != item.name]
-            self._make_room(others, 1)
+            # What serves until this one is loaded stays.
+            serving = next((other.key for other in wanted if other.key in self.models), None)
+            self._make_room([key for key in self.models if key != serving], 1)
         _LOGGER.info("loading model %s of version %d from %s", item.name, item.version, item.folder)
         model = self._load_model(str(item.folder))
         with self._state:

@@ -192,6 +192,15 @@ def test_the_least_recently_used_leaves_memory(models: Models) -> None:
     assert list(client.models) == ["c/1", "b/1"]
 
 
+def test_versions_are_models_of_their_own_to_the_cache(models: Models) -> None:
+    for version in "123":
+        models.write(f"net/{version}", version)
+    client = models.client(folders={SINGLE_MODEL_NAME: "net"}, cache_size=2)
+    for version in "123":
+        client.get_model(model_version=version)
+    assert list(client.models) == ["_cortex_default/2", "_cortex_default/3"]
+
+
 def test_a_new_version_takes_the_place_of_the_old_one_only_when_it_is_loaded(models: Models) -> None:
     models.write("all/a/1", "a1")
     client = models.client(directory="all", cache_size=1)

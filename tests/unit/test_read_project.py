@@ -15,17 +15,12 @@ from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_project import read_projects
 from cortex_compile.compiler.tolerances import Tolerance, Tolerances
 from cortex_compile.errors import ProjectError, UsageError
-from cortex_compile.python_backend.manifest import BatchingSpec, ModelsSpec
 
 NUMPY = importlib.metadata.version("numpy")
 
 
 def api(name: str, path: str = "predictor.py", more: str = "") -> str:
     return f"- name: {name}\n  predictor:\n    type: python\n    path: {path}\n{more}"
-
-
-def models(text: str) -> str:
-    return api("iris", more=f"    multi_model_reloading: {text}\n")
 
 
 @pytest.fixture
@@ -78,7 +73,8 @@ def test_cortex_yaml_beside_the_predictor_is_read(folder: Path) -> None:
     threads_per_process: 3
   autoscaling: {max_replica_concurrency: 7}
   networking: {endpoint: x/y}
-  compile: {placement: local, leave_alone: [predictor.a], step_timeout: 10, samples: ["sample.json?q=1"]}
+  compile: {placement: local, leave_alone: [predictor.a], step_timeout: 10, samples: ["sample.json?q=1"],
+            request_timeout: 1m30s, max_body_bytes: 1000}
 """
     (folder / "lib").mkdir()
     (folder / "cortex.yaml").write_text(api("iris", more=more))
@@ -86,7 +82,13 @@ def test_cortex_yaml_beside_the_predictor_is_read(folder: Path) -> None:
     assert (project.name, project.endpoint, project.config, project.env) == ("iris", "/x/y", {"a": 1}, {"B": "2"})
     assert (project.python_path, project.log_level) == ("lib", "debug")
     assert (project.processes_per_replica, project.threads_per_process, project.max_replica_concurrency) == (2, 3, 7)
-    assert project.settings == CompileSettings(placement="local", leave_alone=("predictor.a",), step_timeout_s=10.0)
+    assert project.settings == CompileSettings(
+        placement="local",
+        leave_alone=("predictor.a",),
+        step_timeout_s=10.0,
+        request_timeout_s=90.0,
+        max_body_bytes=1000,
+    )
     assert project.samples[0].query_string == "q=1"
     assert project.notices == ()
 
@@ -165,22 +167,6 @@ def test_what_is_not_a_predictor_file(folder: Path, predictor: str, words: str) 
         ),
         (api("iris").replace("python", "onnx"), r"cortex\.yaml:3: api 'iris', predictor\.type: found 'onnx'"),
         (api("iris", more="    models: {path: a}\n"), r":5: .*predictor\.models: .* under multi_model_reloading"),
-        (models("{path: s3://a/b}"), r":5: .*reloading\.path: found 's3://a/b', expected a folder of this machine"),
-        (models("{path: /no/such}"), r":5: .*reloading\.path: found '/no/such', expected a folder; there is none"),
-        (models("{path: nowhere}"), "expected a folder inside .*, or an absolute path"),
-        (models("{path: ../}"), "expected a folder inside .*, or an absolute path"),
-        (models("{dir: .}"), "expected a folder inside .*, or an absolute path"),
-        (models("{path: hidden}"), r"'hidden' has no file in it that belongs to the project \(see \.cortexignore\)"),
-        (models("{paths: [{name: a, path: m}, {name: b, path: n}]}"), r"paths\[1\]\.path: found 'n', expected"),
-        (models("{paths: [{name: a, path: m}, {name: a, path: m}]}"), "each name once under paths"),
-        (models("{path: m, dir: m}"), "exactly one of path, paths and dir"),
-        (models("{}"), "exactly one of path, paths and dir"),
-        (models("{path: m, cache_size: 1}"), "both cache_size and disk_cache_size, or neither"),
-        (models("{path: m, cache_size: 2, disk_cache_size: 1}"), r"cache_size \(2\) at most disk_cache_size \(1\)"),
-        (
-            models("{path: m, cache_size: 1, disk_cache_size: 1}\n    processes_per_replica: 2"),
-            "processes_per_replica 1 with multi_model_reloading.cache_size",
-        ),
         (api("iris", more="    python_path: nowhere\n"), r":5: .*found 'nowhere', expected a folder inside"),
         (api("iris", more="    python_path: ../\n"), "expected a folder inside"),
         (api("iris", more="  compile: {engines: [onnxruntim]}\n"), r":5: .*engines\[0\].*did you mean 'onnxruntime'"),
@@ -191,41 +177,10 @@ def test_what_is_not_a_predictor_file(folder: Path, predictor: str, words: str) 
     ],
 )
 def test_what_is_wrong_in_cortex_yaml(folder: Path, text: str, words: str) -> None:
-    for name in ("m", "hidden"):
-        (folder / name).mkdir()
-        (folder / name / "file").write_text("")
-    (folder / ".cortexignore").write_text("hidden/\n")
     (folder / "cortex.yaml").write_text(text)
     with pytest.raises(ProjectError, match=words) as caught:
         read(folder)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("{path: ./m}", ModelsSpec({"_cortex_default": "m"})),
-        ("{path: /etc}", ModelsSpec({"_cortex_default": "/etc"})),
-        ("{paths: [{name: a, path: m/}, {name: b, path: m/n}]}", ModelsSpec({"a": "m", "b": "m/n"})),
-        ("{dir: m, cache_size: 2, disk_cache_size: 3}", ModelsSpec(directory="m", cache_size=2)),
-    ],
-)
-def test_models_to_reload(folder: Path, text: str, expected: ModelsSpec) -> None:
-    (folder / "m" / "n").mkdir(parents=True)
-    (folder / "m" / "n" / "file").write_text("")
-    (folder / "cortex.yaml").write_text(models(text))
-    assert read(folder)[0].models == expected
-
-
-def test_batching_and_nan(folder: Path) -> None:
-    batching = "    server_side_batching: {max_batch_size: 4, batch_interval: 20ms}\n  compile: {nan: 'null'}\n"
-    (folder / "cortex.yaml").write_text(api("iris", more=batching))
-    (project,) = read(folder)
-    assert project.server_side_batching == BatchingSpec(4, 0.02)
-    assert project.nan_as_null
-    (folder / "cortex.yaml").write_text(api("iris"))
-    (project,) = read(folder)
-    assert (project.server_side_batching, project.models, project.nan_as_null) == (None, None, False)
 
 
 def test_a_predictor_outside_of_its_project_is_refused(folder: Path) -> None:
