@@ -61,7 +61,7 @@ def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics) 
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    not_ready = {503: {"description": "Not ready: the answer says what is missing."}}
+    not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready: the answer says what is missing."}}
 
     @app.get("/readyz", tags=["server"], summary="Whether Triton and every model are ready", responses=not_ready)
     async def readyz() -> JSONResponse:
