@@ -129,6 +129,27 @@ def test_a_predictor_is_compiled_proven_and_written(tmp_path: Path) -> None:
     assert "unchanged" not in changed.stderr
 
 
+@pytest.mark.parametrize(
+    ("predict", "option", "streaming"),
+    [
+        ("return (part for part in payload)", None, True),
+        ("yield from payload", "--no-compile", True),
+        ("return (part for part in payload)", "--no-compile", False),
+        ("return payload", None, False),
+    ],
+)
+def test_a_predictor_that_streams_is_found_out(
+    tmp_path: Path, predict: str, option: str | None, streaming: bool
+) -> None:
+    (tmp_path / "predictor.py").write_text(f"{CLASS}{INIT}    def predict(self, payload): {predict}\n")
+    (tmp_path / "sample.json").write_text('["a", "b"]')
+    ended = compile_here(tmp_path, "predictor.py", "--name", "s", *([option] if option else []))
+    assert ended.returncode == 0, ended.stderr
+    assert check_build(tmp_path / "build" / "s").streaming is streaming
+    config = (tmp_path / "build" / "s" / "model_repository" / "s" / "config.pbtxt").read_text()
+    assert ("decoupled: true" in config) is streaming
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     ended = compile_here(tmp_path, DEEP / "predictor.py", "--dry-run", "--only", "predictor.other")
     assert ended.returncode == 0, ended.stderr

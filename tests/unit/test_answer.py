@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from cortex_compile.python_backend.answer import Answer, answer, describe_error
+from cortex_compile.python_backend.answer import Answer, answer, begin_answer, describe_error
 from cortex_compile.python_backend.load_predictor import LoadedClass, create_predictor, load_predictor_class
 from cortex_compile.python_backend.request import Request
+from cortex_compile.python_backend.streams import Stream
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 
@@ -87,6 +88,47 @@ def test_background_task_runs_when_it_is_told_to(kinds: tuple[object, LoadedClas
     assert found.background is not None
     found.background()
     assert done == [expected]
+
+
+def test_what_streams_is_answered_whole_and_said_to_have_streamed(predictors: Path) -> None:
+    loaded = load_predictor_class(predictors / "streams", "predictor.py")
+    predictor = create_predictor(loaded, {})
+    for kind in ("generator", "async_generator", "response", "async_response"):
+        found = answer(predictor, loaded, Request(f'{{"do": "{kind}"}}'.encode()))
+        assert (found.body, found.streamed, found.error) == (b"one two", True, None), kind
+    assert not answer(predictor, loaded, Request(b'{"do": "whole"}')).streamed
+
+
+def test_a_stream_is_begun_no_further_than_its_first_chunk(predictors: Path, tmp_path: Path) -> None:
+    loaded = load_predictor_class(predictors / "streams", "predictor.py")
+    predictor = create_predictor(loaded, {})
+    ended = tmp_path / "ended"
+    begun = begin_answer(predictor, loaded, Request(f'{{"do": "generator", "ended": "{ended}"}}'.encode()))
+    assert isinstance(begun, Stream)
+    assert (begun.first, ended.exists()) == (b"one ", False)
+    begun.close()
+    assert ended.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "description"),
+    [
+        ("fail_at_once", "KeyError: 'no such key'"),
+        ("fail_later", "OSError: the disk is gone"),
+        (
+            "not_json_later",
+            "predict returned what cannot be answered: TypeError: builtins.set is not a type that JSON has",
+        ),
+    ],
+)
+def test_a_stream_that_fails_is_a_500_when_it_is_answered_whole(predictors: Path, kind: str, description: str) -> None:
+    loaded = load_predictor_class(predictors / "streams", "predictor.py")
+    found = answer(create_predictor(loaded, {}), loaded, Request(f'{{"do": "{kind}"}}'.encode()))
+    assert (found.status_code, found.body) == (500, b"internal server error")
+    assert found.error is not None
+    told = describe_error(found.error, loaded.project)
+    assert told.startswith(str(loaded.file))
+    assert told.endswith(description)
 
 
 def test_bad_json_is_400_without_an_error(kinds: tuple[object, LoadedClass]) -> None:

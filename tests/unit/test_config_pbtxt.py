@@ -18,7 +18,7 @@ SETTINGS = TritonSettings("onnxruntime", "model.onnx", {"intra_op_thread_count":
 # Each one stands in Triton 2.51's model_config.proto.
 KNOWN_FIELDS = {
     "name", "backend", "max_batch_size", "input", "output", "instance_group", "dynamic_batching",
-    "default_model_filename", "parameters",
+    "default_model_filename", "parameters", "model_transaction_policy",
 }  # fmt: skip
 
 
@@ -57,6 +57,15 @@ def test_the_predictor_takes_and_gives_bytes() -> None:
     (group,) = config.instance_group
     assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
     assert not config.model_transaction_policy.decoupled
+
+
+def test_a_predictor_that_streams_is_decoupled_and_takes_one_prediction_at_a_time() -> None:
+    manifest = Manifest(
+        1, "iris", "/iris", "predictor.py", {}, {}, None, "info", 3, 1, 1024, (), (), {}, streaming=True
+    )
+    config = parse(predictor_config(manifest))
+    assert config.model_transaction_policy.decoupled
+    assert [tensor.name for tensor in (*config.input, *config.output)] == ["payload", "context", "response", "status"]
 
 
 def test_a_batched_core_has_no_batch_among_its_dims_and_a_bounded_queue() -> None:
