@@ -16,6 +16,7 @@ from cortex_compile.compiler.cortex_yaml import LocatedApi
 from cortex_compile.compiler.cortex_yaml_schema import Api, ToleranceByDtype
 from cortex_compile.compiler.env_file import read_env_file
 from cortex_compile.compiler.find_apis import FoundApis, choose_by_name, find_apis
+from cortex_compile.compiler.mount_notices import mount_notices
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.project_notices import project_notices
 from cortex_compile.compiler.quantities import parse_duration_s
@@ -94,7 +95,9 @@ def _project_of(
         find_engine(engine)
     predictor = _check_path(located, folder)
     cluster = cluster_settings(api, found.splitters)
+    mount = mount_notices(folder, project_files(folder))
     own_notices = project_notices(located, folder, len(env_file), cluster, settings.tolerances)
+    notices = (*found.notices, *own_notices, *mount, *requirements.notices)
     return Project(
         name=name,
         endpoint=_endpoint_of(api, name),
@@ -115,9 +118,7 @@ def _project_of(
         samples=_choose_samples(located, folder, predictor, samples, needed=settings.compile),
         settings=settings,
         # Without the folder: they stand in the report of a build that moves.
-        notices=tuple(
-            notice.replace(f"{folder}{os.sep}", "") for notice in (*found.notices, *own_notices, *requirements.notices)
-        ),
+        notices=tuple(notice.replace(f"{folder}{os.sep}", "") for notice in notices),
         cluster=cluster,
     )
 

@@ -10,18 +10,20 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .errors import PredictorError
 from .metrics_client import MetricsClient
+from .mnt_project import map_imports, map_values, source_loader
 from .python_client import PythonClient
 from .signatures import CLASS_NAME, check_methods, check_models, line_of, line_of_method
 from .user_errors import describe_error
 
 __all__ = ["LoadedClass", "create_predictor", "enter_project", "load_predictor_class"]
+
+_LOGGER = logging.getLogger("cortex_compile.runtime")
 
 # Pickles and dataclasses look a class up under its module's name, so the name is the same everywhere.
 _MODULE_NAME = "cortex_predictor"
@@ -45,8 +47,10 @@ class LoadedClass:
 
 def enter_project(project: Path, python_path: str | None, env: Mapping[str, str]) -> None:
     """Make this process look as Cortex's did: working folder, import path, environment, ``cortex_internal``."""
-    os.environ.update(env)
+    os.environ.update(map_values(dict(env), project.resolve()))
     os.chdir(project)
+    if not os.access(".", os.W_OK):
+        _LOGGER.warning("%s is read-only: a predictor that writes files beside itself will fail", project)
     _lead_import_path(project, python_path)
     _offer_cortex_internal()
 
@@ -66,6 +70,7 @@ def load_predictor_class(
     if not path.is_file():
         raise PredictorError(f"{path}: no such file; give the path of the file that defines {CLASS_NAME}")
     _lead_import_path(project, python_path)
+    map_imports(project.resolve())
     module = _import_user_file(path, project)
     cls = getattr(module, CLASS_NAME, None)
     if not inspect.isclass(cls):
@@ -91,7 +96,8 @@ def create_predictor(loaded: LoadedClass, config: dict[str, Any], python_client:
         PredictorError: ``__init__`` raised.
     """
     place = f"{loaded.file}:{line_of_method(loaded.cls, '__init__')}"
-    offered: dict[str, Any] = {"config": copy.deepcopy(config), "job_spec": None, "metrics_client": MetricsClient()}
+    config = map_values(copy.deepcopy(config), loaded.project)
+    offered: dict[str, Any] = {"config": config, "job_spec": None, "metrics_client": MetricsClient()}
     offered["python_client"] = python_client
     arguments = {name: offered[name] for name in loaded.init_arguments}
     try:
@@ -130,7 +136,7 @@ def _offer_cortex_internal() -> None:
 
 def _import_user_file(path: Path, project: Path) -> ModuleType:
     # The loader is named since a predictor's file may have any name: batch-predictor.py, or one without .py.
-    loader = SourceFileLoader(_MODULE_NAME, str(path))
+    loader = source_loader(_MODULE_NAME, path, project.resolve())
     spec = importlib.util.spec_from_loader(_MODULE_NAME, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from .errors import PredictorError
 
-__all__ = ["describe_error", "find_user_line"]
+__all__ = ["INSTALLED", "describe_error", "find_user_line"]
 
-_INSTALLED = {"site-packages", "dist-packages"}
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of libraries, which are not the user's wherever they lie."""
 
 
 def describe_error(error: BaseException, project: Path, otherwise: str | None = None) -> str:
@@ -53,7 +54,7 @@ def _is_user_file(path: Path, root: Path) -> bool:
     resolved = path.resolve()
     if not resolved.is_relative_to(root):
         return False
-    return _INSTALLED.isdisjoint(resolved.relative_to(root).parts)
+    return INSTALLED.isdisjoint(resolved.relative_to(root).parts)
 
 
 def _name_and_text(error: BaseException) -> str:

@@ -1,0 +1,7 @@
+from pathlib import Path
+
+PLACE = "/mnt/project/words.txt"
+
+
+def read():
+    return Path(PLACE).read_text()
