@@ -95,6 +95,21 @@ def test_compiled_modules_answer_as_eager_ones(
         assert wait_until(lambda words=words: words in "\n".join(log), timeout_s=10)  # type: ignore[misc]
 
 
+def test_the_time_of_compiled_models_is_told(builds: tuple[Path, Path], start_server: Callable[..., Any]) -> None:
+    endpoints = start_server(*builds).endpoints
+    client = tritonclient.grpc.InferenceServerClient(endpoints.grpc)
+    try:
+        body = np.frombuffer(json.dumps({"rows": ROWS}).encode(), np.uint8)
+        tensor = tritonclient.grpc.InferInput("payload", list(body.shape), "UINT8")
+        tensor.set_data_from_numpy(body)
+        for model in ("deep-local", "deep-remote"):
+            timing = json.loads(client.infer(model, [tensor]).as_numpy("status").tobytes())["timing"]
+            assert timing["core_ms"] > 0
+            assert timing["prepost_ms"] > 0
+    finally:
+        client.close()
+
+
 def test_a_remote_core_is_a_model_with_the_modules_own_names(
     builds: tuple[Path, Path], expected: list[list[float]], start_server: Callable[..., Any]
 ) -> None:

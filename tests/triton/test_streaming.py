@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -310,6 +311,20 @@ def test_the_predict_command_asks_a_build_that_streams(installed_server: None, t
     ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert (ended.returncode, ended.stdout) == (0, "one two"), ended.stderr
+
+
+def test_the_documents_program_for_tritons_own_client(served: Served, tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text()
+    program = re.findall(r"```python\n(.*?)```", document, re.DOTALL)[-1]
+    for words, here in (
+        ('{"text": "Once upon a time"}', json.dumps(body("generator"))),
+        ("127.0.0.1:8001", served.triton.endpoints.grpc),
+        ('"NAME"', '"streams"'),
+    ):
+        assert words in program
+        program = program.replace(words, here)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "200\none two", ended.stderr
 
 
 def test_streams_under_way_at_sigterm_are_sent_to_their_end(

@@ -1,0 +1,33 @@
+"""post_predict on the real server: it delays nobody, and all of it is done before the server ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import tritonclient.grpc
+
+from .conftest import RunningServer
+from .predictor_build import predictor_build
+from .test_predictor_model import infer
+
+
+def test_post_predict_is_done_before_the_server_ends(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    done, go = tmp_path / "done", tmp_path / "go"
+    config = {"done": str(done), "go": str(go)}
+    running = start_server(predictor_build(tmp_path / "build", "afterwards", config=config))
+    try:
+        for number in range(5):
+            found = infer(tritonclient.grpc, running.endpoints.grpc, "afterwards", payload=str(number).encode())
+            assert found["response"] == str(number).encode()
+        assert not done.exists()
+        stopping = threading.Thread(target=running.server.stop)
+        stopping.start()
+        threading.Timer(0.5, go.touch).start()
+        stopping.join(timeout=30)
+    finally:
+        go.touch()
+    assert done.read_text() == "0 1 2 3 4 "
