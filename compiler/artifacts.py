@@ -12,8 +12,6 @@ from cortex_compile.python_backend.manifest import BatchingSpec, Core, ModelsSpe
 # 1: the first.
 REPORT_VERSION = 1
 
-Objective = Literal["latency", "throughput"]
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -16,7 +16,7 @@ from cortex_compile.compiler import measure_latency, try_candidate
 from cortex_compile.compiler.artifacts import Attempt, Candidate
 from cortex_compile.compiler.capture_modules import CapturedModule, capture_modules
 from cortex_compile.compiler.finish_core import finish_core
-from cortex_compile.compiler.tolerances import Tolerances
+from cortex_compile.compiler.tolerances import Tolerance, Tolerances
 from cortex_compile.python_backend.exchange import ExchangedCore, exchange_cores
 from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Manifest, Variant
 
@@ -58,12 +58,32 @@ def capture(predictor: Predictor, *calls: Callable[[nn.Module], Any]) -> Capture
     return captured
 
 
-def attempt(captured: CapturedModule, folder: Path, engine: Any = None) -> tuple[Attempt, Variant | None]:
+def attempt(
+    captured: CapturedModule, folder: Path, engine: Any = None, tolerances: Tolerances | None = None
+) -> tuple[Attempt, Variant | None]:
     (signature,) = captured.signatures.values()
     engine = engine or find_engine("onnxruntime")
     return try_candidate.try_candidate(
-        captured, signature, "v0", engine, folder, 1, "again", lambda _: None, Tolerances()
+        captured, signature, "v0", engine, folder, 1, "again", lambda _: None, tolerances or Tolerances()
     )
+
+
+class Lying:
+    """Exports the graph of another module in place of the one that it is asked for."""
+
+    name = "lying"
+
+    def __init__(self, other: nn.Module) -> None:
+        self._other = other
+
+    def export(self, request: Any, folder: Path) -> Any:
+        held = type(request)(
+            self._other, request.examples, request.input_names, request.output_names, request.dynamic_axes
+        )
+        return find_engine("onnxruntime").export(held, folder)
+
+    def open_session(self, graph: Path, threads: int) -> Any:
+        return find_engine("onnxruntime").open_session(graph, threads)
 
 
 @pytest.fixture(autouse=True)
@@ -102,33 +122,39 @@ def test_rows_that_depend_on_each_other_are_no_batch(tmp_path: Path) -> None:
 
 
 def test_an_exporter_that_holds_one_branch_is_caught_by_other_values(tmp_path: Path) -> None:
-    class Lying:
-        """Exports a graph that is right on positive numbers only, as tracing a branch does."""
+    class Held(nn.Module):
+        """Right on positive numbers only, as tracing a branch is."""
 
-        name = "lying"
-
-        def export(self, request: Any, folder: Path) -> Any:
-            class Held(nn.Module):
-                def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                    return (tensors[0] * 2,)
-
-            held = type(request)(
-                Held(), request.examples, request.input_names, request.output_names, request.dynamic_axes
-            )
-            return find_engine("onnxruntime").export(held, folder)
-
-        def open_session(self, graph: Path, threads: int) -> Any:
-            return find_engine("onnxruntime").open_session(graph, threads)
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (tensors[0] * 2,)
 
     class Branch(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2 if x.sum() > 0 else x - 1
 
     captured = capture(Predictor(Branch()), lambda net: net(torch.rand(2, 4) + 1))
-    found, variant = attempt(captured, tmp_path, Lying())
+    found, variant = attempt(captured, tmp_path, Lying(Held()))
     assert variant is None
     assert found.refused_at == "verify"
     assert "times the tolerance" in found.reason
+
+
+def test_the_tolerance_decides(tmp_path: Path) -> None:
+    class Double(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (x * 2,)
+
+    class NearlyDouble(nn.Module):
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (tensors[0] * 2.01,)
+
+    captured = capture(Predictor(Double()), lambda net: net(torch.rand(2, 4)))
+    found, _ = attempt(captured, tmp_path / "default", Lying(NearlyDouble()))
+    assert found.refused_at == "verify"
+    looser = Tolerances(float32=Tolerance(1e-4, 1e-2))
+    found, variant = attempt(captured, tmp_path / "looser", Lying(NearlyDouble()), looser)
+    assert (found.refused_at, found.reason) == (None, "")
+    assert variant is not None
 
 
 def test_exporting_leaves_the_module_as_it_was(tmp_path: Path) -> None:
