@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,17 +62,22 @@ class CapturedModule:
 
 
 def capture_modules(
-    predictor: object, user_module: ModuleType, project: Path, answer_samples: Callable[[], None]
+    predictor: object,
+    user_module: ModuleType,
+    project: Path,
+    answer_samples: Callable[[], None],
+    opened: Collection[Any] = (),
 ) -> tuple[CapturedModule, ...]:
     """Run ``answer_samples`` and return the modules called in it, in the order of their first call.
 
+    Of the modules in ``opened``, which cannot be compiled as a whole, the direct calls inside are recorded instead.
     A module that no path leads to is in the list too, refused: at serving it could not be found again. A predictor
     that has not imported torch by now has no modules, and torch is not imported for it.
     """
     if "torch" not in sys.modules:
         answer_samples()
         return ()
-    recorder = _Recorder(project)
+    recorder = _Recorder(project, frozenset(map(id, opened)))
     with recorder.recording(find_modules(predictor, user_module).values()):
         answer_samples()
     paths = {id(module): path for path, module in reversed(find_modules(predictor, user_module).items())}
@@ -85,7 +90,8 @@ def capture_modules(
 
 
 class _Recorder:
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, opened: frozenset[int]) -> None:
+        self._opened = opened
         self.captured: dict[int, CapturedModule] = {}
         self._project = str(project.resolve())
         self._inside = False
@@ -128,7 +134,7 @@ class _Recorder:
                 vars(module)["forward"] = own
 
     def _record(self, module: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._inside:
+        if self._inside or id(module) in self._opened:
             return call(*args, **kwargs)
         captured = self.captured.get(id(module))
         if captured is None:

@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from cortex_compile.python_backend.manifest import TensorSpec
 from cortex_compile.python_backend.records import from_json, to_json
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    pass
 
 
 @dataclass(frozen=True)
@@ -68,47 +69,78 @@ class Teller:
 def run(request: WorkRequest, teller: Teller) -> None:
     teller.tell("step", "load the predictor")
     loaded, predictor = load_predictor(request.project)
+    questions = questions_of(request.project)
     teller.tell("step", f"answer {len(request.project.samples)} samples")
-    modules, notices, streaming = _capture(request.project, predictor, loaded.module, loaded)
-    teller.tell("streaming", streaming)
-    for notice in notices:
-        teller.tell("notice", notice)
-    names = unique_names([captured.path for captured in modules])
-    finished = {candidate.key: candidate for candidate in request.finished}
-    for captured, name in zip(modules, names, strict=True):
-        record = _record(captured, name)
-        if captured.path in request.project.settings.leave_alone:
-            record = replace(record, refused="compile.leave_alone says so")
-        elif request.only is not None and captured.path != request.only:
-            record = replace(record, refused=f"only {request.only} was asked for")
-        teller.tell("module", record)
-        if record.refused is None:
-            _try_module(request, teller, captured, record, finished)
+    # Once unwatched: what is loaded lazily is loaded now.
+    first = answer_questions(predictor, loaded, questions)
+    opened: list[Any] = []
+    names: list[str] = []
+    seen: set[int] = set()
+    while True:
+        answers: list[Any] = []
+        modules = capture_modules(
+            predictor,
+            loaded.module,
+            request.project.folder,
+            partial(_answer_into, answers, predictor, loaded, questions),
+            opened,
+        )
+        if not opened:
+            _compare_runs(teller, questions, first, answers)
+        new = [captured for captured in modules if id(captured.module) not in seen]
+        seen |= {id(captured.module) for captured in new}
+        refused = _try_modules(request, teller, [each for each in new if not opened or is_worth_trying(each)], names)
+        if not refused:
+            break
+        opened += refused
+        teller.tell("step", "answer the samples again, to look into what was refused")
     teller.tell("versions", _versions())
 
 
-def _capture(
-    project: Project, predictor: object, user_module: ModuleType, loaded: Any
-) -> tuple[tuple[CapturedModule, ...], list[str], bool]:
-    """Answer the samples once unwatched (lazy loading happens now), then watched; compare the two.
+def _answer_into(answers: list[Any], predictor: object, loaded: Any, questions: Sequence[Any]) -> None:
+    answers += answer_questions(predictor, loaded, questions)
 
-    The last of the three: whether a sample was answered in chunks.
-    """
-    questions = questions_of(project)
-    first = answer_questions(predictor, loaded, questions)
-    second: list[Any] = []
-    modules = capture_modules(
-        predictor,
-        user_module,
-        project.folder,
-        lambda: second.extend(answer_questions(predictor, loaded, questions)),
-    )
-    notices = [
-        f"{question.name}: the predictor answers it differently each time, so its answer was not compared"
-        for question, before, after in zip(questions, first, second, strict=True)
-        if before.body != after.body
-    ]
-    return modules, notices, any(answer.streamed for answer in second)
+
+def _compare_runs(teller: Teller, questions: Sequence[Any], first: Sequence[Any], second: Sequence[Any]) -> None:
+    teller.tell("streaming", any(answer.streamed for answer in second))
+    for question, before, after in zip(questions, first, second, strict=True):
+        if before.body != after.body:
+            text = "the predictor answers it differently each time, so its answer was not compared"
+            teller.tell("notice", f"{question.name}: {text}")
+
+
+def _try_modules(
+    request: WorkRequest, teller: Teller, modules: Sequence[CapturedModule], names: list[str]
+) -> list[Any]:
+    """Try each module; ``names`` grows by theirs. Returns those to open: refused as a whole, and made of parts."""
+    finished = {candidate.key: candidate for candidate in request.finished}
+    refused = []
+    for captured in modules:
+        name = unique_name(captured.path, names)
+        names.append(name)
+        record = _record(captured, name)
+        if captured.path in request.project.settings.leave_alone:
+            teller.tell("module", replace(record, refused="compile.leave_alone says so"))
+            continue
+        if request.only is not None and captured.path != request.only:
+            teller.tell("module", replace(record, refused=f"only {request.only} was asked for"))
+            if request.only.startswith(captured.path):
+                refused.append(captured.module)
+            continue
+        teller.tell("module", record)
+        if record.refused is not None or not _try_module(request, teller, captured, record, finished):
+            refused.append(captured.module)
+    return [module for module in refused if has_parts(module)]
+
+
+def has_parts(module: Any) -> bool:
+    return any(next(child.parameters(), None) is not None for child in module.children())
+
+
+def is_worth_trying(captured: CapturedModule) -> bool:
+    """A part of an opened module: a single layer gains less than taking its call apart costs."""
+    layers = [part for part in captured.module.modules() if next(part.parameters(recurse=False), None) is not None]
+    return len(layers) > 1
 
 
 def _try_module(
@@ -117,7 +149,9 @@ def _try_module(
     captured: CapturedModule,
     record: ModuleRecord,
     finished: dict[str, Candidate],
-) -> None:
+) -> bool:
+    """Whether a graph came out that is equal to the module, faster or not."""
+    found = False
     for engine_name in request.project.settings.engines:
         if engine_name == "eager":
             continue
@@ -128,6 +162,7 @@ def _try_module(
                 request, teller, captured, record, signature_record.variant, signature, engine_name
             )
             teller.tell("candidate", candidate)
+            found = found or candidate.attempt.refused_at not in ("export", "verify")
             if candidate.variant is not None:
                 equal.append(candidate)
         if equal:
@@ -135,6 +170,7 @@ def _try_module(
             teller.tell(
                 "core", finish_core(captured, record.name, engine_name, equal, request.work_folder, request.threads)
             )
+    return found
 
 
 def _try(
@@ -201,17 +237,14 @@ def _describe(captured: CapturedModule, signature: CapturedSignature) -> tuple[s
     return describe_inputs([TensorSpec(name, dtype, ()) for name, dtype in zip(names, dtypes, strict=True)], tensors)
 
 
-def unique_names(paths: Sequence[str]) -> list[str]:
-    """A short name for each path that is good for a folder and a Triton model: ``predictor.nets['a']`` is nets-a."""
-    names: list[str] = []
-    for path in paths:
-        plain = re.sub(r"\W+", "-", path.removeprefix("predictor.")).strip("-").lower() or "core"
-        name, number = plain, 1
-        while name in names:
-            number += 1
-            name = f"{plain}-{number}"
-        names.append(name)
-    return names
+def unique_name(path: str, taken: Collection[str]) -> str:
+    """A short name for a path that is good for a folder and a Triton model: ``predictor.nets['a']`` is nets-a."""
+    plain = re.sub(r"\W+", "-", path.removeprefix("predictor.")).strip("-").lower() or "core"
+    name, number = plain, 1
+    while name in taken:
+        number += 1
+        name = f"{plain}-{number}"
+    return name
 
 
 def _versions() -> dict[str, str]:

@@ -42,7 +42,7 @@ def put_together(state: CacheState, tensors: Sequence[Any]) -> Any:
     """A new cache in that state. The inverse of ``take_apart``."""
     from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     if state.kind == "EncoderDecoderCache":
         cache = EncoderDecoderCache(cache, DynamicCache())
     write_back(cache, state, tensors)
@@ -85,11 +85,12 @@ def _tensors(cache: Any) -> Iterator[Any]:
 
 
 def _fill(cache: Any, initialized: tuple[bool, ...], tensors: Sequence[Any]) -> None:
-    from transformers.cache_utils import DynamicLayer
+    from transformers import cache_utils
 
     layers = cache.layers
+    make_layer: Any = cache_utils.DynamicLayer
     while len(layers) < len(initialized):
-        layers.append(DynamicLayer())
+        layers.append(make_layer())
     pairs = iter(tensors)
     for layer, filled in zip(layers, initialized, strict=False):
         if filled:

@@ -98,16 +98,13 @@ def rebuild_result(plan: ResultPlan, call: FlatTree, outputs: Sequence[Any]) -> 
     """The result that the module would have returned, with the call's caches grown in place."""
     caches = []
     for index, after in enumerate(plan.caches):
-        tensors = [
-            call.tensors[leaf.argument] if leaf.tensor is None else outputs[leaf.tensor] for leaf in after.tensors
-        ]  # type: ignore[index]
+        tensors = [_take(leaf, call, outputs) for leaf in after.tensors]
         if index < len(call.caches):
             write_back(call.caches[index], after.state, tensors)
             caches.append(call.caches[index])
         else:
             caches.append(put_together(after.state, tensors))
     return unflatten(plan.spec, plan.leaves, outputs, caches, call.tensors)
-
 
 
 def _take(leaf: Leaf, call: FlatTree, outputs: Sequence[Any]) -> Any:

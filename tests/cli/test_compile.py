@@ -210,3 +210,13 @@ def test_a_crash_of_an_engine_is_a_refused_candidate(tmp_path: Path) -> None:
     assert "SIGABRT" in attempt.reason
     assert "--only" in attempt.reproduce
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["cores"] == []
+
+
+def test_a_refused_module_is_opened_and_its_parts_are_compiled(tmp_path: Path) -> None:
+    ended = compile_here(tmp_path, DEEP.with_name("opened") / "predictor.py", "--output", "out")
+    assert ended.returncode == 0, ended.stderr
+    modules = {module.path: module for module in read_report(tmp_path / "out").modules}
+    assert "cannot be exported" in modules["predictor.net"].decision
+    assert modules["predictor.net.happy"].engine == "onnxruntime"
+    assert modules["predictor.net.sad"].engine == "onnxruntime"
+    assert "predictor.net.gain" not in modules  # one layer is not worth the way through a graph
