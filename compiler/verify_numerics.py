@@ -40,7 +40,9 @@ class Proof:
 
 
 class _Unequal(Exception):
-    pass
+    def __init__(self, reason: str, difference: Difference | None = None) -> None:
+        super().__init__(reason)
+        self.difference = difference
 
 
 @dataclass
@@ -84,13 +86,14 @@ class _Bench:
         self.compared += 1
         if isinstance(difference, str):
             raise _Unequal(f"on {what}: {difference}")
-        if self.worst is None or difference.excess >= self.worst.excess:
-            self.worst = difference
         if difference.excess > 1:
             raise _Unequal(
                 f"on {what}: {difference.where}{list(difference.index)} is {difference.found:.7g}, eager says "
-                f"{difference.expected:.7g}, {difference.excess:.3g} times the tolerance"
+                f"{difference.expected:.7g}, {difference.excess:.3g} times the tolerance",
+                difference,
             )
+        if self.worst is None or difference.excess >= self.worst.excess:
+            self.worst = difference
         return found
 
 
@@ -124,6 +127,7 @@ def verify_numerics(
         _compare_together(bench, calls[0], dimensions, proven)
         independent = batch is not None and _rows_are_independent(bench, calls[0], dimensions[batch])
     except _Unequal as error:
+        bench.worst = error.difference or bench.worst
         return Proof(_verdict(bench, str(error), None), ())
     return Proof(_verdict(bench, "", batch if independent else None), proven)
 
@@ -148,23 +152,35 @@ def _prove_dimension(
     limit: int,
     deadline: float,
 ) -> Dimension:
-    """Try small sizes, the samples' own, then ever larger ones; the range in which all were equal is proven."""
+    """Try sizes between the samples' own, smaller ones and ever larger ones; where all were equal is proven.
+
+    Between the samples' sizes the graph must be equal. Beyond them, what eager cannot do or the graph does otherwise
+    bounds the range, and a larger call runs eager.
+    """
     seen = {family.size_in(call) for call in calls}
     tried = set(seen)
 
-    def fits(size: int, values: Values) -> bool:
-        inputs = bench.inputs(calls[0], family.sizes(size), values, size)
-        return bench.compare(inputs, f"size {size} of {name}")
+    def equal(size: int) -> bool:
+        return bench.compare(bench.inputs(calls[0], family.sizes(size), "random", size), f"size {size} of {name}")
 
+    def fits(size: int) -> bool:
+        try:
+            return equal(size)
+        except _Unequal:
+            return False
+
+    middle = (min(seen) + max(seen)) // 2
+    if middle not in seen and equal(middle):
+        tried.add(middle)
     smallest = min(seen)
     for size in range(smallest - 1, 0, -1) if smallest <= 4 else (smallest - 1, 3, 2, 1):
-        if not fits(size, "random"):
+        if not fits(size):
             break
         tried.add(size)
     for size in _growing(max(seen), limit):
         started = time.monotonic()
-        if not fits(size, "random"):
-            _bisect(max(tried), size, lambda middle: fits(middle, "random"), tried)
+        if not fits(size):
+            _bisect(max(tried), size, fits, tried)
             break
         tried.add(size)
         if time.monotonic() - started > SLOWEST_EAGER_S or time.monotonic() > deadline:
@@ -183,7 +199,7 @@ def _growing(start: int, limit: int) -> Iterator[int]:
 
 
 def _bisect(good: int, bad: int, fits: Callable[[int], bool], tried: set[int]) -> None:
-    """Find the largest size that eager can do: the limit that the model itself states."""
+    """Find the largest size that fits: mostly the limit that the model itself states."""
     while bad - good > 1:
         middle = (good + bad) // 2
         if fits(middle):

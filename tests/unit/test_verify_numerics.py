@@ -1,0 +1,109 @@
+"""What a proof covers: sizes, values, rows. The graphs here are plain functions, wrong in one known place each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+
+from cortex_compile.compiler.find_positions import find_positions
+from cortex_compile.compiler.tensor_sizes import find_families
+from cortex_compile.compiler.tolerances import Tolerances
+from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
+
+Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+def prove(eager: Function, compiled: Function, *calls: torch.Tensor) -> Proof:
+    recorded = [[call] for call in calls]
+    families = find_families(recorded)
+    dimensions = {f"size{number}": family for number, family in enumerate(families)}
+
+    def run(function: Function) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]:
+        return lambda tensors: [function(tensors[0].clone())]
+
+    positions = find_positions(recorded, families)
+    return verify_numerics(run(eager), run(compiled), recorded, dimensions, positions, ["y"], Tolerances())
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def up_to_511(x: torch.Tensor) -> torch.Tensor:
+    if x.shape[1] > 511:
+        raise IndexError("no more positions")
+    return x * 2
+
+
+def wrong_from(size: int) -> Function:
+    return lambda x: x * 3 if x.shape[1] >= size else x * 2
+
+
+def test_what_the_model_itself_cannot_do_bounds_the_proof() -> None:
+    proof = prove(up_to_511, double, torch.randn(2, 7))
+    assert proof.verdict.equal
+    ranges = {(dimension.minimum, dimension.maximum) for dimension in proof.dimensions}
+    assert ranges == {(1, 64), (1, 511)}
+
+
+def test_a_size_at_which_the_graph_goes_wrong_bounds_the_proof() -> None:
+    proof = prove(double, wrong_from(101), torch.randn(2, 7))
+    assert proof.verdict.equal
+    assert max(dimension.maximum for dimension in proof.dimensions) == 100
+    assert proof.verdict.worst is not None
+    assert proof.verdict.worst.excess == 0
+
+
+def test_a_graph_that_is_wrong_between_the_samples_sizes_is_refused() -> None:
+    proof = prove(double, lambda x: x * 3 if 8 < x.shape[1] < 16 else x * 2, torch.randn(2, 4), torch.randn(2, 20))
+    assert not proof.verdict.equal
+    assert "size 12" in proof.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        (lambda x: x * 2 if x.sum() > 0 else x - 1, "times the tolerance"),
+        (lambda x: x.abs() * 2, "times the tolerance"),
+        (lambda x: x.clamp(max=3) * 2, "times the tolerance"),
+        (lambda x: (x * 2).double(), "dtype"),
+        (lambda x: (x * 2)[:, :-1], "shape"),
+        (lambda x: 1 / 0, "fails where eager answers: division by zero"),
+    ],
+)
+def test_a_graph_that_is_right_on_the_sample_only_is_refused(graph: Function, words: str) -> None:
+    proof = prove(double, graph, torch.rand(2, 5) + 0.5)
+    assert not proof.verdict.equal
+    assert words in proof.verdict.reason
+
+
+def test_rows_that_see_each_other_are_no_batch() -> None:
+    assert prove(double, double, torch.randn(2, 5)).verdict.batch_dimension is not None
+
+    def centred(x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean(0, keepdim=True)
+
+    assert prove(centred, centred, torch.randn(2, 5)).verdict.batch_dimension is None
+
+
+def test_sizes_that_grow_together_stay_together() -> None:
+    calls = [[torch.ones(1, past + 1), torch.ones(1, 4, past, 8)] for past in (3, 5, 9)]
+    varied = [family for family in find_families(calls) if family.varied]
+    (family,) = varied
+    assert dict(family.axes) == {(0, 1): 1, (1, 2): 0}
+    assert family.sizes(20) == {(0, 1): 21, (1, 2): 20}
+
+
+def test_a_vector_that_counts_goes_on_counting() -> None:
+    calls = [[torch.tensor([past]), torch.ones(1, 4, past, 8)] for past in (3, 5, 9)]
+    (position,) = find_positions(calls, find_families(calls))
+    assert position.family is not None
+    assert position.values(calls[0], position.family.sizes(20)).tolist() == [20]
+    assert position.values(calls[0], {}).tolist() == [3]
+
+
+def test_a_vector_that_does_not_count_is_no_position() -> None:
+    calls = [[torch.tensor([5, 3]), torch.ones(1, 2)], [torch.tensor([1, 9]), torch.ones(1, 3)]]
+    assert find_positions(calls, find_families(calls)) == ()
