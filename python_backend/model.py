@@ -56,10 +56,13 @@ class TritonPythonModel:
         _leave_import_path(version_folder)
         enter_project(version_folder / "project", manifest.python_path, manifest.env)
         self._streaming = manifest.streaming
-        self._in_flight = threading.BoundedSemaphore(_limit_per_process(manifest))
         self._after_answer = AfterAnswer()
         batching = manifest.server_side_batching
         threads = batches_at_once(batching, manifest.threads_per_process) if batching else manifest.threads_per_process
+        # Beside other processes, one takes no more than it is at: what waits, waits in Triton for whichever is free.
+        self._shares = manifest.processes_per_replica > 1
+        at_once = threads * (batching.max_batch_size if batching else 1)
+        self._in_flight = threading.BoundedSemaphore(at_once if self._shares else manifest.max_replica_concurrency)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.
@@ -73,6 +76,10 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[None] | None:
         for request in requests:
             self._start_call(request, request.get_response_sender())
+        if self._shares:
+            # Triton gives this process the next request when this returns: not before it can begin with it.
+            with self._in_flight:
+                pass
         # What Triton wants of a decoupled model, and of any other.
         return None if self._streaming else [None] * len(requests)
 
@@ -121,7 +128,7 @@ class TritonPythonModel:
         call = PendingCall(len(predictions), partial(self._reply, sender))
         for index, prediction in enumerate(predictions):
             arrival, finish = Arrival(prediction, sender.is_cancelled), partial(call.finish, index)
-            if not self._in_flight.acquire(blocking=False):
+            if not self._in_flight.acquire(blocking=self._shares):
                 finish(_OVERLOADED)
             elif self._batches is not None:
                 self._gather(self._batches, arrival, finish)
@@ -196,10 +203,6 @@ class TritonPythonModel:
         request = request_from_context(arrival.prediction.payload, arrival.prediction.context)
         told = describe_error(error, self._loaded.project)
         _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=error)
-
-
-def _limit_per_process(manifest: Manifest) -> int:
-    return -(-manifest.max_replica_concurrency // manifest.processes_per_replica)
 
 
 def _leave_import_path(version_folder: Path) -> None:

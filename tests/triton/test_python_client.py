@@ -97,7 +97,8 @@ def test_compiled_modules_of_models_that_are_loaded_later(served: Served, build:
     assert sorted(core.path for core in cores) == [
         f"predictor.client.models['{key}']['net']" for key in ("a/1", "a/2", "b/1")
     ]
-    assert served.is_logged("modules that are compiled when their model is loaded: predictor.client.models[")
+    waiting = "modules that are compiled when their model is loaded: predictor.client.models["
+    assert wait_until(functools.partial(served.is_logged, waiting), PATIENCE_S)
     before = len(served.log)
     for model, version, folder in (("a", "latest", "2"), ("b", "1", ""), ("a", "1", "1"), ("a", "latest", "2")):
         expected = plain_scores(model, folder)
@@ -153,7 +154,8 @@ def test_a_new_version_is_taken_up_without_a_failed_request(served: Served) -> N
     assert problems == []
     assert seeds == sorted(seeds), "the newer, once it is there"
     assert set(seeds) == {2, 3}
-    assert served.is_logged("model c/3 runs as it is: nothing of it was compiled")
+    told = "model c/3 runs as it is: nothing of it was compiled"
+    assert wait_until(functools.partial(served.is_logged, told), PATIENCE_S)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -58,7 +57,6 @@ class PythonPredictor:
 
     def tell(self, payload):
         print("printed", payload["word"])
-        sys.stdout.write("without an end of line " + payload["word"])
         logger.debug("debug %s", payload["word"])
         logger.info("info %s", payload["word"])
         logger.warning("warning %s", payload["word"])
