@@ -27,7 +27,7 @@ def project_of(folder: Path, predictor: Path, **samples: str) -> Project:
 
 
 def test_each_sample_alone_and_those_of_a_kind_together(predictors: Path, tmp_path: Path) -> None:
-    samples = {"sample1_json": "1", "sample2_json": "2", "sample3_json": "3", "sample_txt": "text"}
+    samples = {"sample1_json": "1", "sample2_json": "2", "sample3_json": "3", "sample_txt": "words"}
     project = project_of(tmp_path, predictors / "batched" / "predictor.py", **samples)
     questions = questions_of(project)
     assert [(question.name, len(question.samples)) for question in questions] == [
@@ -41,8 +41,8 @@ def test_each_sample_alone_and_those_of_a_kind_together(predictors: Path, tmp_pa
     ]
     loaded, predictor = load_predictor(project)
     answers = [json.loads(found.body) for found in answer_questions(predictor, loaded, questions)]
-    assert [answer["batch"] for answer in answers[:4]] == [["text"], [1], [2], [3]]
-    assert [[item["item"] for item in answer] for answer in answers[4:]] == [["text", "text"], [1, 2], [3, 3]]
+    assert [answer["batch"] for answer in answers[:4]] == [["words"], [1], [2], [3]]
+    assert [[item["item"] for item in answer] for answer in answers[4:]] == [["words", "words"], [1, 2], [3, 3]]
     assert [item["batch"] for item in answers[5]] == [[1, 2], [1, 2]]
 
 
