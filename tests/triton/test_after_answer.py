@@ -8,9 +8,18 @@ from pathlib import Path
 
 import tritonclient.grpc
 
+from .clients import status_of
 from .conftest import RunningServer
 from .predictor_build import predictor_build
+from .processes import wait_until
 from .test_predictor_model import infer
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return status_of(address, "/v2/health/ready") == 200
+    except OSError:
+        return False
 
 
 def test_post_predict_is_done_before_the_server_ends(
@@ -26,7 +35,8 @@ def test_post_predict_is_done_before_the_server_ends(
         assert not done.exists()
         stopping = threading.Thread(target=running.server.stop)
         stopping.start()
-        threading.Timer(0.5, go.touch).start()
+        assert wait_until(lambda: not is_ready(running.endpoints.http), timeout_s=20)
+        threading.Timer(3, go.touch).start()
         stopping.join(timeout=30)
     finally:
         go.touch()

@@ -172,7 +172,7 @@ def test_a_stream_that_fails_is_cut_and_its_error_logged(served: Served, kind: s
     assert served.post("whole").status_code == 200
 
 
-@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("kind", [*STREAMS, "kept"])
 def test_a_client_that_leaves_stops_the_generator(served: Served, tmp_path: Path, kind: str) -> None:
     ended = tmp_path / "ended"
     gone = served.metric("requests_total", api="streams", status_class="disconnected")

@@ -18,6 +18,10 @@ class PythonPredictor:
     def generator(self, **files):
         yield from self.chunks(**files)
 
+    def kept(self, **files):
+        self.stream = self.chunks(**files)
+        return self.stream
+
     async def async_generator(self, **files):
         for chunk in self.chunks(**files):
             yield chunk
