@@ -34,6 +34,12 @@ REHEARSAL_TIMEOUT_S = 1800.0
 SLOWER = 0.95
 
 
+_STREAMS = (
+    "Its answers are streamed. In Triton it is a decoupled model: gRPC's stream can call it, plain infer cannot"
+    " (docs/streaming.md)."
+)
+
+
 def compile_predictor(
     project: Project, output: Path, *, command: str, only: str | None, fresh: bool, dry_run: bool, tell: Tell
 ) -> Report:
@@ -63,8 +69,8 @@ def compile_predictor(
         else:
             _write(project, trial, choices, build)
         busy = others.notice() if project.settings.compile else None
-        if busy is not None:
-            project = replace(project, notices=(*project.notices, busy))
+        said = [_STREAMS if _streams(project, trial) else None, busy]
+        project = replace(project, notices=(*project.notices, *(notice for notice in said if notice is not None)))
         report = build_report(project, trial, choices, rehearsal, command, time.monotonic() - started)
         write_report(report, build)
         if not dry_run:

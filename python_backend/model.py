@@ -159,7 +159,8 @@ class TritonPythonModel:
         if isinstance(result, Answer):
             self._deliver(finish, result)
         elif not send_stream(sender, result, self._in_flight.release, partial(self._log, arrival)):
-            return
+            # As after an answer that is an error.
+            result = replace(result, background=None)
         self._after_answers([result])
 
     def _after_answers(self, answers: Sequence[Answer | Stream]) -> None:

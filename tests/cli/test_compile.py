@@ -148,6 +148,8 @@ def test_a_predictor_that_streams_is_found_out(
     assert check_build(tmp_path / "build" / "s").streaming is streaming
     config = (tmp_path / "build" / "s" / "model_repository" / "s" / "config.pbtxt").read_text()
     assert ("decoupled: true" in config) is streaming
+    notices = read_report(tmp_path / "build" / "s").notices
+    assert any("streamed" in notice for notice in notices) is streaming
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
