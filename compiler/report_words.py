@@ -97,5 +97,7 @@ def proof_in_words(attempt: Attempt) -> str:
         return ""
     sizes = "; ".join(f"{name} {', '.join(map(str, tried))}" for name, tried in verdict.sizes_tried.items())
     text = f"compared on {verdict.calls_compared} calls"
+    if verdict.excused:
+        text += f" ({verdict.excused} far from the samples excused, where eager itself moves as much by rounding)"
     text += f" with {sizes}" if sizes else ""
     return text + (f"; rows along {verdict.batch_dimension!r} are independent" if verdict.batch_dimension else "")

@@ -27,8 +27,14 @@ Run = Callable[[Sequence["torch.Tensor"]], Sequence["torch.Tensor"]]
 LARGEST_BATCH = 64
 LARGEST_SIZE = 4096
 # Growing a size stops here; what is proven up to there is what counts.
-SLOWEST_EAGER_S = 10.0
-TIME_BUDGET_S = 120.0
+SLOWEST_EAGER_S = 2.0
+TIME_BUDGET_S = 60.0
+
+# Far from what a model was made for it may be ill-conditioned: a softmax tips over, and rounding decides which way. So
+# beyond the recorded calls a difference is excused if eager itself moves by at least a tenth of it when its inputs move
+# by what rounding to float32 may cost. A graph that computes something else is not excused: eager stands still there.
+ROUNDING = 1e-6
+EXCUSED_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class _Bench:
     positions: Sequence[Positions]
     tolerances: Tolerances
     compared: int = 0
+    excused: int = 0
     worst: Difference | None = None
     sizes: dict[str, set[int]] = field(default_factory=dict)
 
@@ -61,7 +68,7 @@ class _Bench:
     ) -> Sequence[torch.Tensor]:
         return resize_call(call, sizes, self.positions, values, seed)
 
-    def compare(self, inputs: Sequence[torch.Tensor], what: str) -> bool:
+    def compare(self, inputs: Sequence[torch.Tensor], what: str, may_excuse: bool = True) -> bool:
         """True if equal, False if eager itself cannot do it.
 
         Raises:
@@ -71,12 +78,12 @@ class _Bench:
             expected = self.eager(inputs)
         except Exception:
             return False
-        self.compare_with(expected, inputs, what)
+        self.compare_with(expected, inputs, what, may_excuse)
         return True
 
     def compare_with(
-        self, expected: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], what: str
-    ) -> Sequence[torch.Tensor]:
+        self, expected: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], what: str, may_excuse: bool
+    ) -> None:
         try:
             found = self.compiled(inputs)
         except Exception as error:
@@ -86,6 +93,13 @@ class _Bench:
         self.compared += 1
         if isinstance(difference, str):
             raise _Unequal(f"on {what}: {difference}")
+        if (
+            difference.excess > 1
+            and may_excuse
+            and difference.excess <= EXCUSED_FACTOR * self._own_movement(expected, inputs)
+        ):
+            self.excused += 1
+            return
         if difference.excess > 1:
             raise _Unequal(
                 f"on {what}: {difference.where}{list(difference.index)} is {difference.found:.7g}, eager says "
@@ -94,7 +108,20 @@ class _Bench:
             )
         if self.worst is None or difference.excess >= self.worst.excess:
             self.worst = difference
-        return found
+
+    def _own_movement(self, expected: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]) -> float:
+        """How far eager's own result moves, in tolerances, when its inputs are rounded otherwise."""
+        import torch
+
+        generator = torch.Generator().manual_seed(5)
+        moved = [
+            tensor * (1 + ROUNDING * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype)
+            if tensor.is_floating_point()
+            else tensor
+            for tensor in inputs
+        ]
+        difference = worst_difference(expected, self.eager(moved), self.output_names, self.tolerances)
+        return 0.0 if isinstance(difference, str) else difference.excess
 
 
 def verify_numerics(
@@ -117,7 +144,7 @@ def verify_numerics(
     deadline = time.monotonic() + TIME_BUDGET_S
     try:
         for number, call in enumerate(calls):
-            if not bench.compare(call, f"recorded call {number}"):
+            if not bench.compare(call, f"recorded call {number}", may_excuse=False):
                 raise _Unequal(f"eager itself fails when recorded call {number} is repeated")
         _compare_values(bench, calls[0])
         proven = tuple(
@@ -134,7 +161,7 @@ def verify_numerics(
 
 def _verdict(bench: _Bench, reason: str, batch: str | None) -> Verdict:
     sizes = {name: tuple(sorted(tried)) for name, tried in bench.sizes.items()}
-    return Verdict(not reason, reason, bench.compared, bench.worst, sizes, batch)
+    return Verdict(not reason, reason, bench.compared, bench.worst, sizes, batch, bench.excused)
 
 
 def _compare_values(bench: _Bench, call: Sequence[torch.Tensor]) -> None:

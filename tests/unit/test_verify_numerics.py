@@ -107,3 +107,21 @@ def test_a_vector_that_counts_goes_on_counting() -> None:
 def test_a_vector_that_does_not_count_is_no_position() -> None:
     calls = [[torch.tensor([5, 3]), torch.ones(1, 2)], [torch.tensor([1, 9]), torch.ones(1, 3)]]
     assert find_positions(calls, find_families(calls)) == ()
+
+
+def test_what_eager_itself_cannot_tell_apart_is_excused_far_from_the_samples_only() -> None:
+    """A step so steep that rounding decides on which side of it a number falls."""
+
+    def steep(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh((x - 30) * 1e6)
+
+    def steep_and_rounded_otherwise(x: torch.Tensor) -> torch.Tensor:
+        return steep(x * (1 + 1e-7))
+
+    near = torch.full((2, 3), 30.0) + torch.rand(2, 3) * 1e-5
+    proof = prove(steep, steep_and_rounded_otherwise, near)
+    assert not proof.verdict.equal
+    assert "recorded call 0" in proof.verdict.reason
+    far = torch.zeros(2, 3)
+    far[0, 0] = 1.0
+    assert prove(steep, lambda x: steep(x) + 0.01, far).verdict.equal is False
