@@ -24,7 +24,7 @@ from cortex_compile.compiler.rehearse import RehearsalRequest
 from cortex_compile.compiler.report import write_report
 from cortex_compile.compiler.run_workbench import run_workbench
 from cortex_compile.compiler.write_build import write_build
-from cortex_compile.errors import CortexCompileError
+from cortex_compile.errors import CortexCompileError, UsageError
 from cortex_compile.python_backend.records import from_json
 
 Tell = Callable[[str], None]
@@ -55,7 +55,9 @@ def compile_predictor(
     Raises:
         PredictorError: the predictor does not load, or does not answer a sample.
         ProjectError: ``output`` cannot be written.
+        UsageError: a precision or device that no engine of this release compiles for.
     """
+    _check_settings(project)
     started = time.monotonic()
     others = OtherWork()
     with _work_folder(output, dry_run) as work:
@@ -76,6 +78,14 @@ def compile_predictor(
         if not dry_run:
             publish(build, output)
     return report
+
+
+def _check_settings(project: Project) -> None:
+    settings = project.settings
+    if settings.precision != "fp32":
+        raise UsageError(f"precision {settings.precision!r}: this release compiles fp32 only; leave it out or say fp32")
+    if settings.device == "cuda":
+        raise UsageError("device 'cuda': this release compiles for the CPU only; leave it out or say cpu")
 
 
 @contextmanager
