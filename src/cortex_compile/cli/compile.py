@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--sample", "samples", multiple=True, metavar="FILE[?QUERY]", help="A request to learn from; may repeat.")
 @click.option("--name", help="The API's name; picks one where cortex.yaml holds several.")
 @click.option("--output", type=click.Path(path_type=Path), help="The build folder. Default: build/NAME.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where compiled models run. In this release: the CPU.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="In this release: cpu.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="In this release: fp32.")
 @click.option("--engine", "engines", multiple=True, metavar="NAME", help="Try only this engine; may repeat.")
 @click.option("--placement", type=click.Choice(["auto", "local", "remote"]), help="Where compiled modules run.")
