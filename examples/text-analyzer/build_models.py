@@ -131,8 +131,8 @@ def fit_last_layer(model, tokenizer):
     shifted = torch.cat([torch.full((len(words), 1), EOS), words[:, :-1]], dim=1)
     hidden = model.model(**tokens, decoder_input_ids=shifted).last_hidden_state[used]
     wanted = torch.nn.functional.one_hot(words[used], len(tokenizer)).float()
-    fitted = torch.linalg.solve(hidden.T @ hidden + 0.01 * torch.eye(hidden.shape[1]), hidden.T @ wanted)
-    model.lm_head.weight.copy_(30 * fitted.T)
+    fitted = torch.linalg.solve(hidden.T @ hidden + 100 * torch.eye(hidden.shape[1]), hidden.T @ wanted)
+    model.lm_head.weight.copy_(20 * fitted.T)
 
 
 def build_models(folder=HERE / "models"):

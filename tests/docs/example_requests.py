@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from cortex_compile.content_types import content_type_of
 from .scripts import ROOT
 
 EXAMPLES = ROOT / "examples"
+# Two threads on two busy cores wait for each other most of the time.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def answer_plainly(folder: Path, asks: Sequence[Ask]) -> list[Answer]:
     run = subprocess.run(
         [sys.executable, "-B", str(script)],
         cwd=folder,
+        env=ENVIRONMENT,
         input=json.dumps(asked),
         capture_output=True,
         text=True,
