@@ -42,23 +42,25 @@ class ModelFolders:
         self._directory = None if spec.directory is None else project / spec.directory
 
     @property
-    def has_directory(self) -> bool:
-        """True where models are the folders in a folder, so that any time another one may come."""
-        return self._directory is not None
+    def fixed_names(self) -> tuple[str, ...]:
+        """The models that are there by name; none where they are the folders in a folder."""
+        return tuple(self._folders)
 
     def names(self) -> tuple[str, ...]:
         if self._directory is None:
-            return tuple(self._folders)
+            return self.fixed_names
         return tuple(sorted(name for name in _subfolders(self._directory) if not name.startswith(".")))
+
+    def __contains__(self, name: str) -> bool:
+        if self._directory is None:
+            return name in self._folders
+        # The name may come from a request, and so may lead anywhere.
+        is_plain = bool(name) and name == os.path.basename(name) and not name.startswith(".") and "\0" not in name
+        return is_plain and (self._directory / name).is_dir()
 
     def versions_of(self, name: str) -> dict[int, ModelVersion]:
         """The versions of a model, highest first: folders with a number for a name, or the folder itself as 1."""
-        folder = self._folders.get(name)
-        if self._directory is not None:
-            # The name may come from a request: it must be one that stands in the list.
-            folder = self._directory / name if name in self.names() else None
-        if folder is None:
-            return {}
+        folder = self._folders[name] if self._directory is None else self._directory / name
         numbered = {int(item): folder / item for item in _subfolders(folder) if item.isascii() and item.isdecimal()}
         found = {}
         for version, place in sorted((numbered or {1: folder}).items(), reverse=True):

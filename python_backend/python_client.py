@@ -87,13 +87,14 @@ class PythonClient:
         return described
 
     def _check_name(self, name: str | None) -> str:
-        names = self._folders.names()
-        if names == (SINGLE_MODEL_NAME,):
+        if SINGLE_MODEL_NAME in self._folders.fixed_names:
             return SINGLE_MODEL_NAME
         if name is None:
-            choose = "" if self._folders.has_directory else f", choose one of the following: {list(names)}"
-            raise UserRuntimeException(f"model_name was not specified{choose}")
-        if name not in names:
+            names = list(self._folders.fixed_names)
+            raise UserRuntimeException(
+                "model_name was not specified" + (f", choose one of the following: {names}" if names else "")
+            )
+        if name not in self._folders:
             raise UserRuntimeException(f"'{name}' model wasn't found in the list of available models")
         return name
 
@@ -123,8 +124,7 @@ class PythonClient:
         if not lock.acquire(blocking=not loaded):
             return old
         try:
-            ready, found = self._find_ready(wanted)  # by the thread that was waited for
-            return found if ready else self._load_first(wanted)
+            return self._load_first(wanted)
         finally:
             lock.release()
 
@@ -153,7 +153,7 @@ class PythonClient:
         problem: Exception | None = None
         untried = [item for item in wanted if self._failed.get(item.key) != item.stamp]
         for item in untried or wanted:
-            if self._stamps.get(item.key) == item.stamp:
+            if self._stamps.get(item.key) == item.stamp:  # an older one, or loaded by the thread that was waited for
                 break
             try:
                 return self._load(item, wanted)

@@ -29,7 +29,7 @@ class Answering:
     def start(self, max_batch_size: int, interval_s: float, threads: int = 1) -> RequestBatcher[int]:
         batcher = RequestBatcher(BatchingSpec(max_batch_size, interval_s), self._answer)
         self._batchers.append(batcher)
-        self._threads += [threading.Thread(target=batcher.run) for _ in range(threads)]
+        self._threads += [threading.Thread(target=batcher.run, daemon=True) for _ in range(threads)]
         for thread in self._threads[-threads:]:
             thread.start()
         return batcher

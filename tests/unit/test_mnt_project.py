@@ -58,7 +58,10 @@ def test_every_way_to_a_file_leads_into_the_project(project: Path, caplog: pytes
     assert told == [f"/mnt/project stands for {project}, since predictor.py, package/inner.py name it"]
 
 
-def test_the_project_may_move_and_leaves_no_trace_of_where_it_was(project: Path, tmp_path: Path) -> None:
+def test_the_project_may_move_and_leaves_no_trace_of_where_it_was(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     read_everything(project)
     for name in ("cortex_predictor", "package", "package.inner"):
         del sys.modules[name]
