@@ -60,7 +60,12 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
         equal = same(after) or not same(repeated)
         samples.append(
             SampleReport(
-                question.name, after.status_code, equal, measured.eager_p50_ms, measured.compiled_p50_ms, measured.speedup
+                question.name,
+                after.status_code,
+                equal,
+                measured.eager_p50_ms,
+                measured.compiled_p50_ms,
+                measured.speedup,
             )
         )
     states = {core.name: "compiled" if core.state == "compiled" else core.reason for core in exchanged}
