@@ -27,7 +27,7 @@ def test_listed_samples_have_queries_and_headers(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "b").write_bytes(b"x")
     entries = [
-        SampleEntry.model_validate("a.json?model=x"),
+        SampleEntry(file="a.json?model=x"),
         SampleEntry.model_validate(
             {"file": "b", "query": {"n": 1}, "headers": {"Content-Type": "text/csv", "x-a": "b"}}
         ),
@@ -66,7 +66,7 @@ def test_a_json_sample_that_is_not_json(tmp_path: Path, body: bytes, words: str)
 
 
 def test_a_sample_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
-    entry = SampleEntry.model_validate("none.json")
+    entry = SampleEntry(file="none.json")
     with pytest.raises(ProjectError, match=r"cortex\.yaml:9: there is no sample file '.*none\.json'"):
         read_listed_samples(tmp_path, [entry], ["cortex.yaml:9"])
     with pytest.raises(ProjectError, match="is a folder"):
