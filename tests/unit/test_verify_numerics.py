@@ -118,7 +118,7 @@ def test_what_eager_itself_cannot_tell_apart_is_excused_far_from_the_samples_onl
     def steep_and_rounded_otherwise(x: torch.Tensor) -> torch.Tensor:
         return steep(x * (1 + 1e-7))
 
-    near = torch.full((2, 3), 30.0) + torch.rand(2, 3) * 1e-5
+    near = torch.full((2, 3), 30.0)
     proof = prove(steep, steep_and_rounded_otherwise, near)
     assert not proof.verdict.equal
     assert "recorded call 0" in proof.verdict.reason
