@@ -41,6 +41,8 @@ class CompileSettings:
     request_timeout_s: float = 60.0
     """How long a client waits for an answer, or for the next chunk of one, before it is told that it came too late."""
     max_body_bytes: int = 64 * 1024 * 1024
+    buckets: tuple[int, ...] = ()
+    """Lengths to which calls of a remote core are filled up; empty: chosen from the lengths in the samples."""
     tolerances: Tolerances = field(default_factory=Tolerances)
     """How far a compiled module's results may be from eager's. Those of float32 hold for answers in JSON, too."""
 
@@ -88,6 +90,28 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class SizeBounds:
+    """The sizes along a dimension that a graph was proven for, and in a sentence each why no smaller and no larger."""
+
+    dimension: str
+    minimum: int
+    maximum: int
+    why_no_smaller: str
+    why_no_larger: str
+
+
+@dataclass(frozen=True)
+class PaddingVerdict:
+    """Whether calls may be filled up along a dimension to one size, hidden by ``mask``; ``reason`` says what was tried
+    or what was found."""
+
+    dimension: str
+    safe: bool
+    mask: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """A graph compared with its module. ``equal`` is False or a reason says what was found."""
 
@@ -99,6 +123,10 @@ class Verdict:
     batch_dimension: str | None
     excused: int = 0
     """Comparisons beyond the recorded calls in which eager itself moved as much when its inputs were rounded."""
+    bounds: tuple[SizeBounds, ...] = ()
+    batch_reason: str = ""
+    """Why there is no batch dimension: which rows were found to depend on others."""
+    padding: tuple[PaddingVerdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -259,6 +287,8 @@ class Trial:
     notices: tuple[str, ...] = ()
     streaming: bool = False
     """A sample was answered in chunks."""
+    outside: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Files outside the project that loading and answering read: size in bytes, time of change in ns."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,32 @@ class PositionSpec:
 
 
 @dataclass(frozen=True)
+class PaddedAxis:
+    """An axis that has ``offset`` more than the padded dimension; ``tensor`` is an output's name."""
+
+    tensor: str
+    axis: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class PaddingSpec:
+    """Calls may be filled up along ``dimension``: it was proven not to change what was there before.
+
+    The input ``mask`` is filled with 0, each other input that has the dimension with its value in ``fills``; the axes
+    in ``outputs`` are cut back. ``largest`` is the largest size that was filled up to. Calls of a batched remote core
+    are filled up to the next of ``buckets``, so that those of unlike lengths share a batch.
+    """
+
+    dimension: str
+    mask: str
+    fills: dict[str, int | float]
+    outputs: tuple[PaddedAxis, ...]
+    largest: int
+    buckets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Variant:
     """The graph compiled for one signature of a module.
 
@@ -107,6 +133,7 @@ class Variant:
     result_caches: tuple[CacheResult, ...] = ()
     """The same caches after the call, then those that the result brings; their tensors come last in ``outputs``."""
     positions: tuple[PositionSpec, ...] = ()
+    paddings: tuple[PaddingSpec, ...] = ()
 
 
 @dataclass(frozen=True)
