@@ -14,16 +14,16 @@ import os
 import platform
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cortex_compile import backends, compiler, python_backend
+from cortex_compile import backends, compiler, model_repo_template, python_backend
 from cortex_compile.cache_folder import cache_folder
 from cortex_compile.compiler.artifacts import Candidate, Project
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
+from cortex_compile.compiler.library_versions import library_versions
 from cortex_compile.compiler.read_attributes import attributes_read
 from cortex_compile.python_backend.fingerprint import bytes_of, class_name, structure_sha256, weights_sha256
 from cortex_compile.python_backend.records import from_json, to_json
@@ -85,11 +85,10 @@ def renamed(candidate: Candidate, module: str, variant: str, reproduce: str, fol
 def _parts(
     captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Project
 ) -> Iterator[Any]:
-    yield from _our_sources()
+    yield from our_sources()
     yield from (engine, threads, project.settings.tolerances)
     yield from (platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
-    for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
-        yield f"{name} {getattr(sys.modules.get(name), '__version__', '')}"
+    yield {name: version for name, version in library_versions().items() if name not in ("numpy", "transformers")}
     module = captured.module
     yield from (
         class_name(module),
@@ -123,9 +122,9 @@ def _sources(module: Any, project: Path) -> Iterator[bytes]:
             yield file.read_bytes()
 
 
-def _our_sources() -> Iterator[bytes]:
-    """What finds, proves and measures is part of what a finding rests on."""
-    for package in (backends, compiler, python_backend):
+def our_sources() -> Iterator[bytes]:
+    """What finds, proves, measures and serves is part of what a finding rests on."""
+    for package in (backends, compiler, model_repo_template, python_backend):
         for file in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             yield file.read_bytes()
 

@@ -16,6 +16,7 @@ from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report, Trial
 from cortex_compile.compiler.build_report import build_report
 from cortex_compile.compiler.choose_engines import choose_engines
+from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
 from cortex_compile.compiler.other_work import OtherWork
 from cortex_compile.compiler.predict_kind import is_predict_generator
@@ -58,6 +59,7 @@ def compile_predictor(
         UsageError: a precision or device that no engine of this release compiles for.
     """
     _check_settings(project)
+    inputs = inputs_sha256(project, only)
     started = time.monotonic()
     others = OtherWork()
     with _work_folder(output, dry_run) as work:
@@ -77,6 +79,7 @@ def compile_predictor(
         write_report(report, build)
         if not dry_run:
             publish(build, output)
+            remember_build(output, inputs, trial.outside)
     return report
 
 

@@ -51,6 +51,7 @@ def run_workbench(
                 run.versions,
                 tuple(run.notices),
                 run.streaming,
+                run.outside,
             )
         if run.under_way is None:
             raise PredictorError(
@@ -74,6 +75,7 @@ class _Run:
         self.versions: dict[str, str] = {}
         self.notices: list[str] = []
         self.streaming = False
+        self.outside: dict[str, tuple[int, int]] = {}
         self.under_way: dict[str, str] | None = None
         self.step = "start"
         self.ended = Ended(None)
@@ -100,6 +102,8 @@ class _Run:
             self.notices.append(value)
         elif kind == "streaming":
             self.streaming = value
+        elif kind == "outside":
+            self.outside = {path: (size, changed) for path, (size, changed) in value.items()}
 
     def crashed(self, project: Project, reproduce: str) -> Candidate:
         assert self.under_way is not None

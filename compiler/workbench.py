@@ -30,6 +30,8 @@ from cortex_compile.compiler.candidate_cache import cache_key, keep_candidate, r
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, capture_modules
 from cortex_compile.compiler.export_request import make_export_request
 from cortex_compile.compiler.finish_core import finish_core
+from cortex_compile.compiler.library_versions import library_versions
+from cortex_compile.compiler.outside_files import OutsideFiles
 from cortex_compile.compiler.questions import questions_of
 from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
 from cortex_compile.errors import CortexCompileError
@@ -68,11 +70,14 @@ class Teller:
 
 def run(request: WorkRequest, teller: Teller) -> None:
     teller.tell("step", "load the predictor")
+    outside = OutsideFiles()
     loaded, predictor = load_predictor(request.project)
     questions = questions_of(request.project)
     teller.tell("step", f"answer {len(request.project.samples)} samples")
     # Once unwatched: what is loaded lazily is loaded now.
     first = answer_questions(predictor, loaded, questions)
+    outside.stop()
+    teller.tell("outside", outside.stamps(request.project.folder))
     opened: list[Any] = []
     names: list[str] = []
     seen: set[int] = set()
@@ -94,7 +99,7 @@ def run(request: WorkRequest, teller: Teller) -> None:
             break
         opened += refused
         teller.tell("step", "answer the samples again, to look into what was refused")
-    teller.tell("versions", _versions())
+    teller.tell("versions", library_versions())
 
 
 def _answer_into(answers: list[Any], predictor: object, loaded: Any, questions: Sequence[Any]) -> None:
@@ -245,15 +250,6 @@ def unique_name(path: str, taken: Collection[str]) -> str:
         number += 1
         name = f"{plain}-{number}"
     return name
-
-
-def _versions() -> dict[str, str]:
-    """Of what the graphs depend on and of what may change the meaning of the user's modules."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("torch", "transformers", "numpy", "onnx", "onnxscript", "onnxruntime"):
-        if name in sys.modules:
-            versions[name] = str(getattr(sys.modules[name], "__version__", "unknown"))
-    return versions
 
 
 def main() -> None:

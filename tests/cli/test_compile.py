@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,10 @@ def test_a_predictor_is_compiled_proven_and_written(tmp_path: Path) -> None:
 
     again = compile_here(tmp_path, project / "predictor.py")
     assert again.returncode == 0, again.stderr
-    assert "unchanged since an earlier compile" in again.stderr
+    assert "unchanged since it was compiled" in again.stdout
+    elsewhere = compile_here(tmp_path, project / "predictor.py", "--output", "elsewhere")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "unchanged since an earlier compile" in elsewhere.stderr
     (project / "predictor.py").write_text((project / "predictor.py").read_text().replace("+ 0.1", "+ 0.2"))
     changed = compile_here(tmp_path, project / "predictor.py")
     assert changed.returncode == 0, changed.stderr
@@ -152,6 +156,45 @@ def test_a_predictor_that_streams_is_found_out(
     assert ("decoupled: true" in config) is streaming
     notices = read_report(tmp_path / "build" / "s").notices
     assert any("streamed" in notice for notice in notices) is streaming
+
+
+READS_OUTSIDE = """
+from pathlib import Path
+class PythonPredictor:
+    def __init__(self, config):
+        self.names = (Path(__file__).parents[1] / "data" / "names.txt").read_text()
+    def predict(self, payload): return self.names
+"""
+
+
+def _change_build(folder: Path) -> None:
+    with (folder / "out" / "model_repository" / "mine" / "1" / "project" / "predictor.py").open("a") as file:
+        file.write("# mine")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "data" / "names.txt").write_text("new names"),
+        lambda folder: (folder / "data" / "beside.bin").write_text("new weights"),
+        lambda folder: (folder / "data" / "beside.bin").unlink(),
+        lambda folder: (folder / "mine" / "labels.txt").write_text("a file more"),
+        lambda folder: (folder / "mine" / "sample.json").write_text("[2]"),
+        _change_build,
+    ],
+)
+def test_a_build_is_unchanged_only_while_all_it_rests_on_is(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    for name in ("mine", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "names.txt").write_text("names")
+    (tmp_path / "data" / "beside.bin").write_text("weights")
+    (tmp_path / "mine" / "predictor.py").write_text(READS_OUTSIDE)
+    (tmp_path / "mine" / "sample.json").write_text("[1]")
+    command = ("mine/predictor.py", "--output", "out")
+    said = [compile_here(tmp_path, *command).stdout for _ in range(2)]
+    change(tmp_path)
+    said += [compile_here(tmp_path, *command).stdout for _ in range(2)]
+    assert ["unchanged" in each for each in said] == [False, True, False, True]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def compile_command(
     dry_run: bool,
 ) -> None:
     """Compile a predictor into a build that Triton serves."""
+    from cortex_compile.compiler.earlier_build import find_earlier_build
     from cortex_compile.compiler.pipeline import compile_predictor
     from cortex_compile.compiler.read_project import read_projects
     from cortex_compile.errors import UsageError
@@ -73,11 +74,15 @@ def compile_command(
         build = (output or Path("build") / project.name).absolute()
         for notice in project.notices:
             click.echo(f"{project.name}: {notice}", err=True)
-        with show_progress(f"compile {project.name}") as tell:
-            report = compile_predictor(
-                project, build, command=command, only=only, fresh=fresh, dry_run=dry_run, tell=tell
-            )
-        _print_summary(report, build, dry_run)
+        earlier = None if fresh or dry_run else find_earlier_build(project, build, only)
+        if earlier is not None:
+            _print_summary(earlier, build, "unchanged since it was compiled into")
+        else:
+            with show_progress(f"compile {project.name}") as tell:
+                report = compile_predictor(
+                    project, build, command=command, only=only, fresh=fresh, dry_run=dry_run, tell=tell
+                )
+            _print_summary(report, build, "" if dry_run else f"compiled in {report.seconds:.0f} s into")
         builds.append(build)
     if serve and not dry_run:
         from cortex_compile.cli.serve import serve as serve_command
@@ -95,7 +100,8 @@ def _typed_command(predictor: Path, config: Path | None, samples: tuple[str, ...
     return shlex.join(words)
 
 
-def _print_summary(report: Report, build: Path, dry_run: bool) -> None:
+def _print_summary(report: Report, build: Path, came_to_be: str) -> None:
+    """``came_to_be`` says how the build got where it is; empty where none was written."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -109,11 +115,11 @@ def _print_summary(report: Report, build: Path, dry_run: bool) -> None:
         console.print(f"  sample    [bold]{escape(sample.name)}[/]  {faster}, answers equal")
     if not report.modules:
         console.print("  No torch module was called: the predictor is served as it is.")
-    if dry_run:
+    if not came_to_be:
         console.print(f"{report.name}: {report.seconds:.0f} s, nothing written (--dry-run)")
         return
     shown = _relative(build)
-    console.print(f"{report.name}: compiled in {report.seconds:.0f} s into [bold]{escape(str(shown))}[/]")
+    console.print(f"{report.name}: {came_to_be} [bold]{escape(str(shown))}[/]")
     console.print(f"  report    {escape(str(shown / 'report.html'))}")
     console.print(f"  serve it  cortex-compile serve {escape(shlex.quote(str(shown)))}")
 
