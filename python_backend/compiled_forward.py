@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec
+from .explain_fallback import FallbackLog
 from .fingerprint import changed_attribute
 from .manifest import Variant
 from .results import ResultPlan, rebuild_result
@@ -45,7 +46,7 @@ class ReadyVariant:
     def __init__(self, variant: Variant, session: Session) -> None:
         import torch
 
-        self.name = variant.name
+        self.variant = variant
         self.session = session
         self._argument_spec = load_spec(variant.arguments)
         self._argument_leaves = variant.argument_leaves
@@ -149,9 +150,9 @@ def make_compiled_forward(
 ) -> Callable[..., Any]:
     """A function to stand as ``module.forward`` on the instance; its signature is the original's."""
 
+    log = FallbackLog(name, [variant.variant for variant in variants], original)
+
     def eager(reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if reason not in counts.eager:
-            logger.warning("module %s: this call runs eager, since it was not proven: %s", name, reason)
         counts.eager[reason] = counts.eager.get(reason, 0) + 1
         return original(*args, **kwargs)
 
@@ -159,12 +160,16 @@ def make_compiled_forward(
     def forward(*args: Any, **kwargs: Any) -> Any:
         try:
             call = flatten_arguments(args, kwargs)
-        except UnsupportedLeaf:
+        except UnsupportedLeaf as unsupported:
+            log.tell("other arguments", None, f"{unsupported}, which is neither a tensor nor a plain value")
             return eager("other arguments", args, kwargs)
+        changed = changed_attribute(attributes)
+        if changed is not None:
+            log.tell("changed attribute", None, f"its attribute {changed!r} was changed since it was compiled")
+            return eager("changed attribute", args, kwargs)
         reason = not_runnable(call)
-        if reason is None and changed_attribute(attributes) is not None:
-            reason = "changed attribute"
         if reason is not None:
+            log.tell(reason, call)
             return eager(reason, args, kwargs)
         for variant in variants:
             mismatch = variant.mismatch(call)
@@ -180,6 +185,7 @@ def make_compiled_forward(
                 counts.compiled += 1
                 return result
             reason = mismatch
+        log.tell(reason or "other arguments", call)
         return eager(reason or "other arguments", args, kwargs)
 
     return forward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -185,16 +186,32 @@ def test_an_exchanged_module_answers_the_same_and_counts(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("call", "reason"),
+    ("call", "reason", "told"),
     [
-        (lambda net: net(torch.randn(5, 4), torch.ones(4)), "other arguments"),
-        (lambda net: net(torch.randn(65, 4)), "size outside the proven range"),
-        (lambda net: net(torch.randn(2, 3, 4)), "other rank"),
-        (lambda net: net(torch.randn(2, 4).requires_grad_()), "gradients wanted"),
+        (
+            lambda net: net(torch.randn(5, 4), torch.ones(4)),
+            "other arguments",
+            r"argument bias \(by position\) was in no call that was proven",
+        ),
+        (
+            lambda net: net(torch.randn(65, 4)),
+            "size outside the proven range",
+            r"x is float32\[65, 4\]: size 65 of dimension 0, proven were \d to 64",
+        ),
+        (
+            lambda net: net(torch.randn(2, 3, 4)),
+            "other rank",
+            r"x is float32\[2, 3, 4\], proven was float32\[\d to 64, 4\]",
+        ),
+        (
+            lambda net: net(torch.randn(2, 4).requires_grad_()),
+            "gradients wanted",
+            r"gradients are wanted of it; with torch.no_grad\(\) around the call it runs compiled",
+        ),
     ],
 )
 def test_what_was_not_proven_runs_eager(
-    tmp_path: Path, call: Any, reason: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, call: Any, reason: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     predictor = Predictor(Deep())
     captured = capture(predictor, lambda net: net(torch.randn(3, 4)))
@@ -208,7 +225,8 @@ def test_what_was_not_proven_runs_eager(
     torch.testing.assert_close(found["y"], own["y"])
     call(predictor.net)
     assert core.counts.eager == {reason: 2}
-    assert caplog.text.count("runs eager") == 1
+    (line,) = (line for line in caplog.messages if "runs eager" in line)
+    assert re.fullmatch(f"module predictor.net: this call runs eager: {told}", line)
 
 
 def test_a_changed_attribute_runs_eager(tmp_path: Path) -> None:
