@@ -100,10 +100,13 @@ def resize(
         resized = tensor
         for axis in range(tensor.dim()):
             size = sizes.get((index, axis), tensor.shape[axis])
-            if size != resized.shape[axis]:
-                places = torch.arange(size) % max(tensor.shape[axis], 1)
-                resized = resized.index_select(axis, places)
-        if values != "sample" and resized.numel():
+            if size == resized.shape[axis]:
+                continue
+            if tensor.shape[axis] == 0:
+                resized = resized.new_zeros([*resized.shape[:axis], size, *resized.shape[axis + 1 :]])
+            else:
+                resized = resized.index_select(axis, torch.arange(size) % tensor.shape[axis])
+        if values != "sample" and resized.numel() and tensor.numel():
             resized = _other_values(tensor, resized, values, generator)
         result.append(resized.clone())
     return tuple(result)

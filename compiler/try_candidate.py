@@ -16,6 +16,7 @@ from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSign
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.find_positions import Positions, find_positions
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
+from cortex_compile.compiler.read_limits import read_limits
 from cortex_compile.compiler.tensor_sizes import Family, choices_of_families, find_families
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
@@ -121,8 +122,10 @@ def _export_and_verify(
             [recorded.arguments.tensors for recorded in signature.calls],
             dimensions,
             positions,
+            request.input_names,
             request.output_names,
             tolerances,
+            read_limits(captured.module),
         )
     if not proof.verdict.equal:
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)
@@ -204,6 +207,7 @@ def _variant(
         graph=str(exported.graph),
         argument_caches=call.arguments.states,
         result_caches=call.plan.caches,
+        paddings=proof.paddings,
     )
 
 

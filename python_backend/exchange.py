@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .compiled_forward import CallCounts, ReadyVariant, Session, make_compiled_forward
 from .errors import BuildError
 from .find_modules import find_modules
 from .fingerprint import changed_attribute, class_name, locate_attributes, structure_sha256, weights_sha256
 from .manifest import Core, Manifest, Variant
+from .remote_session import CallRemote, RemoteSession
 from .weights import map_weights
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["CallRemote", "ExchangedCore", "exchange_cores", "hooked_part", "install_forward"]
 
 logger = logging.getLogger("cortex_compile.runtime")
-
-CallRemote = Callable[[str, "dict[str, np.ndarray[Any, Any]]", "tuple[str, ...]"], "list[np.ndarray[Any, Any]]"]
-"""(Triton model, inputs by name, names of the outputs wanted) -> outputs, fresh and writable."""
-
 
 @dataclass
 class ExchangedCore:
@@ -37,18 +31,6 @@ class ExchangedCore:
     state: Literal["compiled", "eager"]
     reason: str
     counts: CallCounts = field(default_factory=CallCounts)
-
-
-class _RemoteSession:
-    def __init__(self, call_remote: CallRemote, variant: Variant) -> None:
-        self._call_remote = call_remote
-        self._model = variant.graph
-        self._input_names = [tensor.name for tensor in variant.inputs]
-        self._output_names = tuple(tensor.name for tensor in variant.outputs)
-
-    def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        named = dict(zip(self._input_names, inputs, strict=True))
-        return self._call_remote(self._model, named, self._output_names)
 
 
 def exchange_cores(
@@ -129,7 +111,7 @@ def _exchange(core: Core, module: Any, version_folder: Path, call_remote: CallRe
 def _open_session(core: Core, variant: Variant, version_folder: Path, call_remote: CallRemote | None) -> Session:
     if core.placement == "remote":
         assert call_remote is not None  # _difference has looked
-        return _RemoteSession(call_remote, variant)
+        return RemoteSession(call_remote, variant)
     if core.engine == "onnxruntime":
         from .onnxruntime_session import OnnxRuntimeSession
 

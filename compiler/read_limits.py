@@ -1,0 +1,61 @@
+"""What a module says of itself that proving can use: how long its inputs may be, and what it pads with.
+
+Nothing here is believed. A stated size is tried, and the next larger one; a pad value is filled in and compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+# max_position_embeddings, n_positions, n_ctx, max_source_positions, max_seq_len, context_length, block_size, …
+_LIMIT = re.compile(r"position|n_ctx|context|max_(seq|len|source|target)|block_size")
+# position_embeddings.weight, wpe.weight, pos_embed, pe, …
+_POSITIONS = re.compile(r"(^|[._])(w?pe|pos|position(s|al)?)([._]|$)|pos_?(emb|enc)|position_")
+
+
+@dataclass(frozen=True)
+class StatedSize:
+    """``where`` is for people: config.max_position_embeddings."""
+
+    size: int
+    where: str
+
+
+@dataclass(frozen=True)
+class ModuleLimits:
+    """``sizes`` are each there once, the smallest first; ``pad_value`` is None where none is stated."""
+
+    sizes: tuple[StatedSize, ...] = ()
+    pad_value: int | None = None
+
+
+def read_limits(module: torch.nn.Module) -> ModuleLimits:
+    found: dict[int, str] = {}
+    for size, where in (*_of_config(module), *_of_tables(module)):
+        if size > 1:
+            found.setdefault(size, where)
+    pad = getattr(getattr(module, "config", None), "pad_token_id", None)
+    sizes = tuple(StatedSize(size, where) for size, where in sorted(found.items()))
+    return ModuleLimits(sizes, pad if type(pad) is int and pad >= 0 else None)
+
+
+def _of_config(module: Any) -> Iterator[tuple[int, str]]:
+    config = getattr(module, "config", None)
+    values = config if isinstance(config, dict) else getattr(config, "__dict__", {})
+    for name, value in values.items():
+        if type(value) is int and isinstance(name, str) and _LIMIT.search(name):
+            yield value, f"config.{name}"
+
+
+def _of_tables(module: torch.nn.Module) -> Iterator[tuple[int, str]]:
+    """Sizes of what is called after positions: the rows of an embedding, the length of a table."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if _POSITIONS.search(name) and tensor.dim() > 1:
+            # The last axis is the width of an embedding.
+            yield from ((size, name) for size in tensor.shape[:-1])

@@ -1,0 +1,89 @@
+"""Fill a call up to a larger size, and cut its results back. Compiler and runtime share this: what was proven runs.
+
+Triton batches only requests of equal shapes. Where hiding what is added by a mask was proven not to change the rest,
+calls of unlike lengths are filled up to a few sizes, the buckets, and so share a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .manifest import PaddingSpec, Variant
+
+__all__ = ["Padding", "bucket_for", "padding_of"]
+
+Array = np.ndarray[Any, Any]
+
+TensorAxis = tuple[int, int, int]
+"""(index of the tensor, axis, by how much the axis is longer than the dimension)."""
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Where a dimension stands in a call and in its results, and what each input is filled up with, by index."""
+
+    inputs: tuple[TensorAxis, ...]
+    outputs: tuple[TensorAxis, ...]
+    mask: int
+    fills: Mapping[int, int | float]
+    """Without the mask's, which is 0."""
+
+    def size_of(self, arrays: Sequence[Array]) -> int:
+        index, axis, offset = self.inputs[0]
+        size: int = arrays[index].shape[axis] - offset
+        return size
+
+    def hides_a_row(self, arrays: Sequence[Array]) -> bool:
+        """True if the mask hides all of a row already: such a row's result depends on how much there is to hide."""
+        axis = max(axis for index, axis, _ in self.inputs if index == self.mask)
+        return not bool((arrays[self.mask] != 0).any(axis=axis).all())
+
+    def fill_up(self, arrays: Sequence[Array], size: int) -> list[Array]:
+        """The call with ``size`` along the dimension, which is no less than it has."""
+        added = size - self.size_of(arrays)
+        filled = list(arrays)
+        for index in {index for index, _, _ in self.inputs}:
+            array = arrays[index]
+            shape = list(array.shape)
+            for axis in (axis for tensor, axis, _ in self.inputs if tensor == index):
+                shape[axis] += added
+            filled[index] = np.full(shape, self.fills.get(index, 0), array.dtype)
+            filled[index][tuple(slice(old) for old in array.shape)] = array
+        return filled
+
+    def cut(self, results: Sequence[Array], size: int) -> list[Array]:
+        """The results of a call that had ``size``, without what belongs to the filling."""
+        cut = list(results)
+        for index, axis, offset in self.outputs:
+            cut[index] = np.take(cut[index], range(size + offset), axis)
+        return cut
+
+
+def bucket_for(size: int, buckets: Sequence[int]) -> int:
+    """The smallest bucket that holds ``size``; ``size`` itself where none does, and 0, where all would be hidden."""
+    return min((bucket for bucket in buckets if bucket >= size), default=size) if size > 0 else size
+
+
+def padding_of(variant: Variant, spec: PaddingSpec) -> Padding:
+    names = [tensor.name for tensor in variant.inputs]
+    outputs = [tensor.name for tensor in variant.outputs]
+    return Padding(
+        tuple(_axes_of(variant, spec.dimension)),
+        tuple((outputs.index(place.tensor), place.axis, place.offset) for place in spec.outputs),
+        names.index(spec.mask),
+        {names.index(name): value for name, value in spec.fills.items()},
+    )
+
+
+def _axes_of(variant: Variant, dimension: str) -> list[TensorAxis]:
+    axes = []
+    for index, tensor in enumerate(variant.inputs):
+        for axis, size in enumerate(tensor.shape):
+            name, _, offset = str(size).partition("+")
+            if name == dimension:
+                axes.append((index, axis, int(offset or 0)))
+    return axes
