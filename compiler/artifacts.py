@@ -70,6 +70,8 @@ class Project:
     server_side_batching: BatchingSpec | None = None
     models: ModelsSpec | None = None
     nan_as_null: bool = False
+    streaming: bool | None = None
+    """Whether answers may be streams, if cortex.yaml says so."""
     cluster: dict[str, Any] = field(default_factory=dict)
     """What cortex.yaml says for a cluster alone, by its own keys: nothing here looks at it but the cluster targets."""
 

@@ -249,6 +249,9 @@ class Compile(_Section):
     """A request's body may be so large; a larger one gets a 413. gRPC carries no more than 2 GB."""
     nan: Literal["error", "null"] | None = None
     """What NaN and infinity in an answer become: a 500, or null."""
+    streaming: bool | None = None
+    """Whether generators and StreamingResponses are sent chunk by chunk, or collected. Default: seen on the samples and
+    in the predictor's file."""
 
 
 class Api(_Section):
@@ -270,6 +273,12 @@ class Api(_Section):
         shared, memory = self.predictor.shm_size, self.compute.mem
         if shared is not None and memory is not None and parse_quantity(shared) > parse_quantity(memory):
             raise ValueError(f"predictor.shm_size ({shared}) at most compute.mem ({memory})")
+        return self
+
+    @model_validator(mode="after")
+    def _check_streaming(self) -> Api:
+        if self.compile and self.compile.streaming and self.predictor.server_side_batching:
+            raise ValueError("no compile.streaming with predictor.server_side_batching: a batch is answered whole")
         return self
 
 

@@ -19,7 +19,7 @@ from cortex_compile.compiler.choose_engines import choose_engines
 from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
 from cortex_compile.compiler.other_work import OtherWork
-from cortex_compile.compiler.predict_kind import is_predict_generator
+from cortex_compile.compiler.predict_kind import may_stream
 from cortex_compile.compiler.publish_build import publish, work_folder
 from cortex_compile.compiler.rehearse import RehearsalRequest
 from cortex_compile.compiler.report import write_report
@@ -36,7 +36,7 @@ SLOWER = 0.95
 
 
 _STREAMS = (
-    "Its answers are streamed. In Triton it is a decoupled model: gRPC's stream can call it, plain infer cannot"
+    "Its answers may be streams. In Triton it is a decoupled model: gRPC's stream can call it, plain infer cannot"
     " (docs/streaming.md)."
 )
 
@@ -160,7 +160,9 @@ def _streams(project: Project, trial: Trial) -> bool:
     # A batch is answered whole: predict returns a list.
     if project.server_side_batching is not None:
         return False
-    return trial.streaming or is_predict_generator(project.folder / project.predictor)
+    if project.streaming is not None:
+        return project.streaming
+    return trial.streaming or may_stream(project.folder / project.predictor)
 
 
 def _rehearse(project: Project, build: Path, work: Path) -> Rehearsal:

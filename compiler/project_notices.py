@@ -26,6 +26,10 @@ def project_notices(
         notices.append(
             f"{located.at('compute', 'gpu')}: asks for {api.compute.gpu}, this machine has none: CPU is used."
         )
+    reloading = api.predictor.multi_model_reloading
+    if reloading and reloading.disk_cache_size:
+        where = located.at("predictor", "multi_model_reloading", "disk_cache_size")
+        notices.append(f"{where}: has no effect: models are read where they are.")
     dependencies = api.predictor.dependencies
     for written, default in (
         (dependencies and dependencies.conda, "conda-packages.txt"),

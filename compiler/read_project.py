@@ -115,6 +115,7 @@ def _project_of(
         server_side_batching=_batching_of(api),
         models=read_models(located, folder, project_files(folder)),
         nan_as_null=api.compile is not None and api.compile.nan == "null",
+        streaming=api.compile.streaming if api.compile else None,
         samples=_choose_samples(located, folder, predictor, samples, needed=settings.compile),
         settings=settings,
         # Without the folder: they stand in the report of a build that moves.

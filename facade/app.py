@@ -15,6 +15,7 @@ from starlette.routing import Route
 from cortex_compile import __version__
 
 from .api_route import ApiRoute, check_routes, paths_by_api
+from .cors import allow_origins
 from .metrics import FacadeMetrics
 from .openapi import describe_apis
 from .readiness import Readiness
@@ -51,6 +52,8 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
     _add_own_routes(app, readiness, metrics)
     _explain_errors(app, paths)
     _describe(app, paths)
+    # The last one added is the first to see a request: preflights, too, have an id and a time.
+    allow_origins(app, settings.cors_origins)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(ServerTimingMiddleware)
     return app

@@ -44,7 +44,7 @@ def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
 
 
 def overloaded(max_concurrency: int) -> HttpError:
-    message = f"{max_concurrency} requests are in flight, which is this API's limit; try again"
+    message = f"too many requests are in flight: this API's limit is {max_concurrency}; try again"
     return HttpError(503, message, retry_after_s=_RETRY_AFTER_S)
 
 
@@ -53,4 +53,4 @@ def too_large(max_body_bytes: int) -> HttpError:
 
 
 def too_slow(timeout_s: float) -> HttpError:
-    return HttpError(408, f"the request body did not arrive within {timeout_s:g} seconds", close=True)
+    return HttpError(408, f"the request body did not arrive within {timeout_s:g} s", close=True)

@@ -34,17 +34,25 @@ def _operation(api: ApiRoute, path: str) -> dict[str, Any]:
         "operationId": f"predict_{api.name}{path.replace('/', '_')}",
         "requestBody": {"required": True, "content": _content(api.example)},
         "responses": {
-            "200": {
-                "description": "What the predictor returned: JSON, text, bytes or a response of its own.",
-                "content": {
-                    "application/json": {"schema": {}},
-                    "text/plain": {"schema": {"type": "string"}},
-                    "*/*": {},
-                },
-            },
+            "200": _answer(api.streaming),
             **{status: {"description": text, "content": {"*/*": {}}} for status, text in _ERRORS.items()},
         },
     }
+
+
+def _answer(streaming: bool) -> dict[str, Any]:
+    returned = "What the predictor returned: JSON, text, bytes or a response of its own."
+    whole: dict[str, Any] = {
+        "application/json": {"schema": {}},
+        "text/plain": {"schema": {"type": "string"}},
+        "*/*": {},
+    }
+    if not streaming:
+        return {"description": returned, "content": whole}
+    in_chunks = " In chunks, each sent as it is made; an answer that breaks off has no end, which clients report."
+    # OpenAPI 3.1 has no word for a sequence of JSON values.
+    lines = {"schema": {"type": "string", "description": "A JSON value on each line."}}
+    return {"description": returned + in_chunks, "content": {"application/x-ndjson": lines, **whole}}
 
 
 def _content(example: Example | None) -> dict[str, Any]:

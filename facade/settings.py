@@ -15,3 +15,5 @@ class FacadeSettings:
     """How long Triton may take to say that it is ready."""
     drain_timeout_s: float = 5.0
     """How long answers that are under way at SIGTERM may take."""
+    cors_origins: tuple[str, ...] = ()
+    """The sites whose pages may read answers."""

@@ -32,8 +32,8 @@ def chunks_of_a_generator_come_as_they_are_made(live: Live) -> None:
     assert (status, content_type) == (200, "text/plain; charset=utf-8")
 
 
-def chunks_of_a_response_come_as_they_are_made(live: Live) -> None:
-    assert _first_chunk_before_the_second(live, "/stream") == (206, "video/mp4")
+def chunks_of_a_response_come_as_they_are_made(live: Live, path: str) -> None:
+    assert _first_chunk_before_the_second(live, path) == (206, "video/mp4")
 
 
 def _first_chunk_before_the_second(live: Live, path: str) -> tuple[int, str]:

@@ -19,7 +19,25 @@ ROWS = (
         "a `StreamingResponse`",
         "in chunks",
         "",
-        (scenario.chunks_of_a_response_come_as_they_are_made,),
+        (partial(scenario.chunks_of_a_response_come_as_they_are_made, path="/stream"),),
+    ),
+    Row(
+        _STREAM,
+        "a `StreamingResponse` that another module makes",
+        "in chunks",
+        "in chunks if a sample showed it or `compile.streaming: true` says it; else whole, otherwise the same",
+        (
+            *(
+                partial(scenario.chunks_of_a_response_come_as_they_are_made, path=path)
+                for path in ("/stream-watched", "/stream-said")
+            ),
+            Ask(
+                "stream-unseen",
+                Answer(206, body=b"one two", headers={"content-type": "video/mp4", "content-length": "7"}),
+                b"{}",
+            ),
+        ),
+        "different",
     ),
     Row(
         _STREAM,
@@ -142,7 +160,7 @@ ROWS = (
         (
             Ask(
                 "limited",
-                Answer(408, json={"error": "the request body did not arrive within 1 seconds"}),
+                Answer(408, json={"error": "the request body did not arrive within 1 s"}),
                 raw=b"POST /limited HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf",
             ),
         ),

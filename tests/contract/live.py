@@ -92,14 +92,14 @@ def build_project(project: Path, target: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def serve(builds: Sequence[Path], folder: Path) -> Iterator[Live]:
+def serve(builds: Sequence[Path], folder: Path, *options: str) -> Iterator[Live]:
     """``cortex-compile serve`` as a process, ready; it must end in order when it is told to."""
     log = folder / "serve.log"
     meeting = folder / "meeting"
     meeting.mkdir()
     temporary = folder / "temporary"
     temporary.mkdir()
-    command = [sys.executable, "-m", "cortex_compile", "serve", *map(str, builds), *_FREE_PORTS]
+    command = [sys.executable, "-m", "cortex_compile", "serve", *map(str, builds), *_FREE_PORTS, *options]
     with log.open("w") as errors:
         process = subprocess.Popen(
             command,

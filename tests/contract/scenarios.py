@@ -34,7 +34,7 @@ def more_requests_than_allowed(live: Live) -> None:
             wait_for.touch()
         assert first.result().status == 200
     assert (refused.status, refused.header("retry-after")) == (503, "1")
-    assert json.loads(refused.body) == {"error": "1 requests are in flight, which is this API's limit; try again"}
+    assert json.loads(refused.body) == {"error": "too many requests are in flight: this API's limit is 1; try again"}
     assert live.ask("POST", "/v1/one", b"0").status == 200
 
 

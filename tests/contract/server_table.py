@@ -5,10 +5,22 @@ from __future__ import annotations
 from .scenarios import background_task_runs_after_the_answer, more_requests_than_allowed, nothing_internal_is_told
 from .table import Answer, Ask, Row
 
-__all__ = ["ROWS"]
+__all__ = ["ALLOWED_ORIGIN", "ROWS"]
+
+# What the running server is told with --cors-origin.
+ALLOWED_ORIGIN = "https://app.example.com"
 
 _AREA = "Paths, methods and limits"
 _JSON = {"content-type": "application/json"}
+_READABLE = {"access-control-allow-origin": ALLOWED_ORIGIN}
+_NOT_READABLE = {"access-control-allow-origin": None}
+
+
+def _preflight(origin: str) -> tuple[tuple[str, str], ...]:
+    """What a browser asks before a page may send JSON and a header of its own."""
+    asked = ("access-control-request-headers", "content-type, x-mine")
+    return (("origin", origin), ("access-control-request-method", "POST"), asked)
+
 
 ROWS = (
     Row(
@@ -63,8 +75,33 @@ ROWS = (
         _AREA,
         "cross-origin requests (CORS)",
         "`Access-Control-Allow-Origin: *` on every answer, `OPTIONS` 204",
-        "no such headers, `OPTIONS` is 405: pages of other sites may not read answers unless a proxy allows it",
-        (Ask("echo", Answer(405, headers={"access-control-allow-origin": None}), method="OPTIONS"),),
+        "pages of other sites may read answers if `serve --cors-origin` names them; `'*'` names all, as Cortex did",
+        (
+            Ask("echo", Answer(200, headers=_NOT_READABLE), b"0", headers=(("origin", "https://other.example.com"),)),
+            Ask("echo", Answer(200, headers=_NOT_READABLE), b"0"),
+            Ask("echo", Answer(200, headers=_READABLE), b"0", headers=(("origin", ALLOWED_ORIGIN),)),
+            Ask("echo", Answer(400, headers=_READABLE), b"{", headers=(("origin", ALLOWED_ORIGIN),)),
+            Ask("echo", Answer(404, headers=_READABLE), path="/tolt", headers=(("origin", ALLOWED_ORIGIN),)),
+            Ask(
+                "generator",
+                Answer(200, body=b"one two", headers=_READABLE),
+                b"{}",
+                headers=(("origin", ALLOWED_ORIGIN),),
+            ),
+            Ask(
+                "echo",
+                Answer(200, headers={**_READABLE, "access-control-allow-headers": "content-type, x-mine"}),
+                method="OPTIONS",
+                headers=_preflight(ALLOWED_ORIGIN),
+            ),
+            Ask(
+                "echo",
+                Answer(400, headers=_NOT_READABLE),
+                method="OPTIONS",
+                headers=_preflight("https://other.example.com"),
+            ),
+            Ask("echo", Answer(405, headers=_NOT_READABLE), method="OPTIONS"),
+        ),
         "different",
     ),
     Row(

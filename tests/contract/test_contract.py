@@ -16,6 +16,7 @@ from cortex_compile.python_backend.load_predictor import create_predictor, load_
 
 from .every_row import DOCUMENT, ROWS, document_text
 from .live import Live, Received, build_project, serve
+from .server_table import ALLOWED_ORIGIN
 from .table import Answer, Ask, Proof, Refused, Row
 
 PROJECT = Path(__file__).with_name("project")
@@ -33,7 +34,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     except LaunchError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("contract")
-    with serve(build_project(PROJECT, folder / "builds"), folder) as running:
+    builds = build_project(PROJECT, folder / "builds")
+    with serve(builds, folder, "--cors-origin", ALLOWED_ORIGIN) as running:
         yield running
 
 

@@ -270,7 +270,7 @@ def test_more_requests_than_the_api_allows(facade: Facade) -> None:
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "1"
     assert refused.json() == {
-        "error": f"{MAX_CONCURRENCY} requests are in flight, which is this API's limit; try again"
+        "error": f"too many requests are in flight: this API's limit is {MAX_CONCURRENCY}; try again"
     }
     assert [answer.status_code for answer in answers] == [200] * MAX_CONCURRENCY
     assert _metric(facade, "cortex_compile_requests_total", api="told", status_class="5xx") == refused_before + 1

@@ -82,6 +82,16 @@ def test_no_usable_example(example: Example | None) -> None:
     assert _content(example)["application/json"] == {"schema": {}}
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_what_streams_is_described_so(streaming: bool) -> None:
+    api = ApiRoute("one", "/one", 1, streaming=streaming)
+    document = describe_apis({"paths": {}}, paths_by_api([api]))
+    answer = document["paths"]["/one"]["post"]["responses"]["200"]
+    assert ("In chunks" in answer["description"]) is streaming
+    assert ("application/x-ndjson" in answer["content"]) is streaming
+    assert {"application/json", "text/plain", "*/*"} <= answer["content"].keys()
+
+
 def test_a_port_that_is_taken_is_named_with_its_flag() -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

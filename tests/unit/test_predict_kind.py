@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cortex_compile.compiler.predict_kind import is_predict_generator
+from cortex_compile.compiler.predict_kind import may_stream
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,26 @@ from cortex_compile.compiler.predict_kind import is_predict_generator
 def test_kinds(tmp_path: Path, predict: str, expected: bool) -> None:
     file = tmp_path / "predictor.py"
     file.write_text(f"def predict(): yield\n\nclass PythonPredictor:\n    {predict}\n")
-    assert is_predict_generator(file) is expected
+    assert may_stream(file) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from starlette.responses import JSONResponse, StreamingResponse", True),
+        ("import fastapi.responses as r\nclass PythonPredictor:\n def predict(s): r.StreamingResponse", True),
+        ("from starlette.responses import JSONResponse\n# StreamingResponse", False),
+        ("text = 'StreamingResponse'", False),
+    ],
+)
+def test_responses_that_stream(tmp_path: Path, source: str, expected: bool) -> None:
+    file = tmp_path / "predictor.py"
+    file.write_text(source)
+    assert may_stream(file) is expected
 
 
 def test_another_class_does_not_count(tmp_path: Path) -> None:
     file = tmp_path / "predictor.py"
     file.write_text("class Other:\n    def predict(self): yield 1\n\nclass PythonPredictor:\n    predict = 1\n")
-    assert not is_predict_generator(file)
-    assert not is_predict_generator(tmp_path / "nowhere.py")
+    assert not may_stream(file)
+    assert not may_stream(tmp_path / "nowhere.py")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-# Together with the facade's drain_timeout_s below the ten seconds that people and Kubernetes give a process.
+# Together with the default of --drain-timeout below the ten seconds that people and Kubernetes give a process.
 _STOP_TRITON_S = 4.0
 _DEFAULT_GRPC_PORT = 8001
 
@@ -38,6 +38,22 @@ _DEFAULT_GRPC_PORT = 8001
 @click.option("--triton-http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--triton-grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--triton-metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A site whose pages may read answers, as https://app.example.com, or * for all; may repeat. Default: none.",
+)
+@click.option(
+    "--drain-timeout",
+    "drain_timeout_s",
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.IntRange(0, 86400),
+    help="How long requests under way may take when it is told to stop; Triton takes up to 4 s more.",
+)
 def serve(
     builds: tuple[Path, ...],
     runtime: str,
@@ -46,16 +62,20 @@ def serve(
     triton_http_port: int,
     triton_grpc_port: int,
     triton_metrics_port: int,
+    cors_origins: tuple[str, ...],
+    drain_timeout_s: int,
 ) -> None:
     """Serve builds on Triton, over HTTP.
 
     One build answers on / and on its endpoint, several each on their own. Stops at Ctrl-C or SIGTERM, when the
     requests under way are answered.
     """
+    from cortex_compile.facade.cors import check_origin
     from cortex_compile.facade.server import listen, run_facade
     from cortex_compile.facade.settings import FacadeSettings
 
     runtime_address = _address_of(runtime)
+    origins = tuple(check_origin(origin) for origin in cors_origins)
     manifests = read_builds(builds)
     routes = _routes_of(builds, manifests)
     _log_to_stderr()
@@ -66,7 +86,7 @@ def serve(
             listener,
             routes,
             grpc_address,
-            FacadeSettings(),
+            FacadeSettings(drain_timeout_s=drain_timeout_s, cors_origins=origins),
             when_ready=lambda: _announce(_url_of(host, listener.getsockname()[1]), builds, routes),
             poll_triton=poll_triton,
         )

@@ -3,6 +3,8 @@
 import os
 import time
 
+from starlette.responses import StreamingResponse
+
 
 def chunks(payload):
     try:
@@ -16,3 +18,7 @@ def chunks(payload):
     finally:
         if "ended" in payload:
             os.mkdir(payload["ended"])
+
+
+def respond(payload):
+    return StreamingResponse(chunks(payload), status_code=206, media_type="video/mp4")

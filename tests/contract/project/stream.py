@@ -1,5 +1,5 @@
 from chunks import chunks
-from starlette.responses import StreamingResponse
+from fastapi import responses
 
 
 class PythonPredictor:
@@ -7,4 +7,4 @@ class PythonPredictor:
         pass
 
     def predict(self, payload):
-        return StreamingResponse(chunks(payload), status_code=206, media_type="video/mp4")
+        return responses.StreamingResponse(chunks(payload), status_code=206, media_type="video/mp4")

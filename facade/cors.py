@@ -1,0 +1,45 @@
+"""Which web pages of other sites may read the answers: none, unless they are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from cortex_compile.errors import UsageError
+
+__all__ = ["allow_origins", "check_origin"]
+
+_ORIGIN = re.compile(r"(?P<origin>\*|(?P<scheme>https?://)([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?)/?")
+# What a script may read besides the body and the type of an answer.
+_READABLE = ("x-request-id", "server-timing", "retry-after")
+
+
+def check_origin(origin: str) -> str:
+    """The origin as browsers write it, or ``*``.
+
+    Raises:
+        UsageError: it is none, so that no browser would ever send it.
+    """
+    found = _ORIGIN.fullmatch(origin.lower())
+    if found is None:
+        raise UsageError(
+            f"--cors-origin {origin!r} is no origin: expected '*', or a scheme and a host, with its port if it has one,"
+            " as in https://app.example.com or http://localhost:3000"
+        )
+    default_port = {"http://": ":80", "https://": ":443"}.get(found["scheme"], ":")
+    return found["origin"].removesuffix(default_port)
+
+
+def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of these origins ask with any header and read the answers. Without any, nothing is added to ``app``."""
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=_READABLE,
+        )
