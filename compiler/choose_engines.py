@@ -27,6 +27,8 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
         [measurement.speedup for attempt in attempts for measurement in attempt.measurements]
     )
     placement, note = _placement(chosen.core, project)
+    if placement == "remote":
+        chosen, note = _with_buckets(chosen, project.settings.buckets)
     left = len(module.signatures) - len(chosen.core.variants)
     eager_note = f"; {left} of {len(module.signatures)} ways of calling it stay eager" if left else ""
     reason = f"runs on {chosen.core.engine} ({placement}), {speedup:.2f}× as fast as eager{note}{eager_note}"
@@ -67,6 +69,28 @@ def _why_eager(module: ModuleRecord, candidates: Sequence[Candidate], project: P
 def _words(attempt: Attempt) -> str:
     stage = {"export": "cannot be exported", "verify": "is not proven equal", "measure": "is"}[attempt.refused_at or ""]
     return f"{stage} {attempt.reason}" if attempt.refused_at == "measure" else f"{stage}: {attempt.reason}"
+
+
+def _with_buckets(chosen: ChosenCore, given: tuple[int, ...]) -> tuple[ChosenCore, str]:
+    """The core with the buckets that it is served with, and what there is to say of them."""
+    variants = []
+    used: set[int] = set()
+    for variant in chosen.core.variants:
+        paddings = tuple(
+            replace(spec, buckets=tuple(size for size in given if size <= spec.largest)) if given else spec
+            for spec in variant.paddings
+        )
+        used |= {size for spec in paddings for size in spec.buckets if variant.batch_dimension is not None}
+        variants.append(replace(variant, paddings=paddings))
+    left_out = sorted(set(given) - used)
+    note = f", its calls filled up to {_list(sorted(used))} to share batches" if used else ""
+    if left_out:
+        note += f" (of compile.buckets, {_list(left_out)}: not proven to be harmless)"
+    return replace(chosen, core=replace(chosen.core, variants=tuple(variants))), note
+
+
+def _list(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))
 
 
 def _placement(core: Core, project: Project) -> tuple[Placement, str]:

@@ -236,6 +236,8 @@ class Compile(_Section):
     """Requests to learn from. Default: the files called sample* beside the predictor."""
     engines: Annotated[list[str], Field(min_length=1)] | None = None
     placement: Literal["auto", "local", "remote"] | None = None
+    buckets: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
+    """Lengths to which calls of a remote core are filled up, to share a batch. Default: chosen from the samples."""
     precision: Literal["fp32", "fp16", "int8"] | None = None
     device: Literal["auto", "cpu", "cuda"] | None = None
     leave_alone: list[str] = Field(default_factory=list)

@@ -184,6 +184,8 @@ def _settings_of(located: LocatedApi) -> CompileSettings:
             raise ProjectError(f"{located.at('compile', 'engines', index)}: {error}") from None
     if written.engines is not None:
         found["engines"] = tuple(written.engines)
+    if written.buckets is not None:
+        found["buckets"] = tuple(sorted(set(written.buckets)))
     if written.tolerance is not None:
         found["tolerances"] = _tolerances_of(written.tolerance)
     return replace(settings, **found)

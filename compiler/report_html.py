@@ -24,6 +24,7 @@ def render_report(report: Report) -> str:
     environment.filters["outcome"] = report_words.outcome_of
     environment.filters["difference"] = report_words.difference_in_words
     environment.filters["proof"] = report_words.proof_in_words
+    environment.filters["bounds"] = report_words.bounds_in_words
     template = importlib.resources.files("cortex_compile.compiler") / "report.html.j2"
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         report=report, headline=report_words.headline_of(report)

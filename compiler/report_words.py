@@ -5,6 +5,7 @@ from __future__ import annotations
 from cortex_compile.compiler.artifacts import Attempt, Difference, ModuleReport, Report
 
 __all__ = [
+    "bounds_in_words",
     "bytes_in_words",
     "count_in_words",
     "difference_in_words",
@@ -99,5 +100,31 @@ def proof_in_words(attempt: Attempt) -> str:
     text = f"compared on {verdict.calls_compared} calls"
     if verdict.excused:
         text += f" ({verdict.excused} far from the samples excused, where eager itself moves as much by rounding)"
-    text += f" with {sizes}" if sizes else ""
-    return text + (f"; rows along {verdict.batch_dimension!r} are independent" if verdict.batch_dimension else "")
+    return text + (f" with {sizes}" if sizes else "")
+
+
+def bounds_in_words(attempt: Attempt) -> tuple[str, ...]:
+    """Lines that say for which sizes the graph is used, why for no others, and whether calls may share a batch."""
+    verdict = attempt.verdict
+    if verdict is None or not verdict.equal:
+        return ()
+    lines = []
+    for bound in verdict.bounds:
+        if bound.minimum == bound.maximum:
+            lines.append(f"{bound.dimension} is {bound.minimum} only: {bound.why_no_larger}")
+            continue
+        text = f"{bound.dimension} may be {bound.minimum} to {bound.maximum}"
+        text += f"; no smaller: {bound.why_no_smaller}" if bound.minimum > 0 else ""
+        lines.append(f"{text}; no larger: {bound.why_no_larger}")
+    if verdict.batch_dimension:
+        lines.append(f"calls may share a batch: rows along {verdict.batch_dimension} are independent")
+    elif verdict.batch_reason:
+        lines.append(f"calls may not share a batch: {verdict.batch_reason}")
+    for padding in verdict.padding:
+        if padding.safe:
+            lines.append(
+                f"calls may be filled up along {padding.dimension}, hidden by {padding.mask}: {padding.reason}"
+            )
+        elif verdict.batch_dimension:
+            lines.append(f"calls may not be filled up along {padding.dimension}: {padding.reason}")
+    return tuple(lines)

@@ -8,9 +8,11 @@ from cortex_compile.compiler.artifacts import (
     Measurement,
     MemoryReport,
     ModuleReport,
+    PaddingVerdict,
     Report,
     SampleReport,
     SignatureReport,
+    SizeBounds,
     Verdict,
 )
 
@@ -58,6 +60,14 @@ EXAMPLE = Report(
                                 worst=Difference("logits", (3, 1), 1.2345678, 1.2345671, 7e-7, 0.034),
                                 sizes_tried={"batch": (1, 2, 5, 8), "length": (2, 12, 31, 128)},
                                 batch_dimension="batch",
+                                bounds=(
+                                    SizeBounds("batch", 0, 64, "there is none", "none larger than 64 is tried"),
+                                    SizeBounds("length", 2, 512, "size 1: <differs>", "size 513: IndexError"),
+                                ),
+                                padding=(
+                                    PaddingVerdict("length", True, "attention_mask", "5 lengths"),
+                                    PaddingVerdict("depth", False, None, "it has no mask"),
+                                ),
                             ),
                             measurements=MEASUREMENTS,
                         ),

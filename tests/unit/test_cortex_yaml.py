@@ -50,6 +50,7 @@ EVERY_KEY = """\
     samples: [sample.json, {file: b.json, query: {model: sentiment, n: 3}, headers: {x-a: b}}]
     engines: [onnxruntime]
     placement: local
+    buckets: [32, 64]
     precision: fp32
     device: cpu
     leave_alone: [predictor.model]

@@ -74,7 +74,7 @@ def test_cortex_yaml_beside_the_predictor_is_read(folder: Path) -> None:
   autoscaling: {max_replica_concurrency: 7}
   networking: {endpoint: x/y}
   compile: {placement: local, leave_alone: [predictor.a], step_timeout: 10, samples: ["sample.json?q=1"],
-            request_timeout: 1m30s, max_body_bytes: 1000}
+            request_timeout: 1m30s, max_body_bytes: 1000, buckets: [64, 8, 64]}
 """
     (folder / "lib").mkdir()
     (folder / "cortex.yaml").write_text(api("iris", more=more))
@@ -84,6 +84,7 @@ def test_cortex_yaml_beside_the_predictor_is_read(folder: Path) -> None:
     assert (project.processes_per_replica, project.threads_per_process, project.max_replica_concurrency) == (2, 3, 7)
     assert project.settings == CompileSettings(
         placement="local",
+        buckets=(8, 64),
         leave_alone=("predictor.a",),
         step_timeout_s=10.0,
         request_timeout_s=90.0,

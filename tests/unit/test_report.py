@@ -108,6 +108,8 @@ def test_the_page_shows_every_text_and_number_of_the_report() -> None:
             assert attempt.reproduce in shown
             assert f"{attempt.engine} {report_words.outcome_of(attempt)}" in shown
             assert report_words.proof_in_words(attempt)[1:] in shown
+            for line in report_words.bounds_in_words(attempt):
+                assert line[1:] in shown
             if attempt.verdict and attempt.verdict.worst:
                 assert report_words.difference_in_words(attempt.verdict.worst) in shown
             for item in attempt.measurements:

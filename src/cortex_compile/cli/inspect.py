@@ -103,6 +103,8 @@ def _print_module(module: ModuleReport, console: Console) -> None:
             console.print(Text.assemble(f"  {signature.variant} on {attempt.engine} ", (outcome, style)))
             if attempt.measurements:
                 console.print(_measurements_table(attempt))
+            for line in report_words.bounds_in_words(attempt):
+                console.print(Text(f"    {line}", style="dim"))
 
 
 def _measurements_table(attempt: Attempt) -> Padding:
