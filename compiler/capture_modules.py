@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cortex_compile.python_backend.caches import UnsupportedCache
 from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, dump_spec, flatten_arguments
-from cortex_compile.python_backend.exchange import hooked_part
+from cortex_compile.python_backend.drift import hooked_part
 from cortex_compile.python_backend.find_modules import find_modules
 from cortex_compile.python_backend.results import ResultPlan, plan_result
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib import metadata
+
+from cortex_compile.python_backend.fingerprint import library_version
 
 __all__ = ["library_versions"]
 
@@ -14,11 +17,13 @@ _OF_THE_PREDICTOR = ("torch", "transformers", "numpy")
 _OF_THE_ENGINES = {"onnx": ("onnx",), "onnxscript": ("onnxscript",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """``packages`` are those that the classes of the modules came from, besides torch and transformers."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in _OF_THE_PREDICTOR:
-        if name in sys.modules:
-            versions[name] = str(getattr(sys.modules[name], "__version__", "unknown"))
+    for name in (*_OF_THE_PREDICTOR, *sorted(packages)):
+        version = library_version(name)
+        if version is not None:
+            versions[name] = version
     for name, distributions in _OF_THE_ENGINES.items():
         for distribution in distributions:
             with suppress(metadata.PackageNotFoundError):

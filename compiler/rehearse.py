@@ -68,7 +68,10 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
                 measured.speedup,
             )
         )
-    states = {core.name: "compiled" if core.state == "compiled" else core.reason for core in exchanged}
+    states = {
+        core.name: "compiled" if core.state == "compiled" else f"{core.reason} {core.detail}".strip()
+        for core in exchanged
+    }
     return Rehearsal(tuple(samples), MemoryReport(round(eager_mib, 1), round(compiled_mib, 1)), states)
 
 

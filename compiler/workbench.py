@@ -35,7 +35,7 @@ from cortex_compile.compiler.outside_files import OutsideFiles
 from cortex_compile.compiler.questions import questions_of
 from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
 from cortex_compile.errors import CortexCompileError
-from cortex_compile.python_backend.fingerprint import class_name
+from cortex_compile.python_backend.fingerprint import class_name, packages_of
 from cortex_compile.python_backend.manifest import TensorSpec
 from cortex_compile.python_backend.records import from_json, to_json
 
@@ -81,6 +81,7 @@ def run(request: WorkRequest, teller: Teller) -> None:
     opened: list[Any] = []
     names: list[str] = []
     seen: set[int] = set()
+    packages: set[str] = set()
     while True:
         answers: list[Any] = []
         modules = capture_modules(
@@ -94,12 +95,13 @@ def run(request: WorkRequest, teller: Teller) -> None:
             _compare_runs(teller, questions, first, answers)
         new = [captured for captured in modules if id(captured.module) not in seen]
         seen |= {id(captured.module) for captured in new}
+        packages |= {package for captured in new for package in packages_of(captured.module)}
         refused = _try_modules(request, teller, [each for each in new if not opened or is_worth_trying(each)], names)
         if not refused:
             break
         opened += refused
         teller.tell("step", "answer the samples again, to look into what was refused")
-    teller.tell("versions", library_versions())
+    teller.tell("versions", library_versions(packages))
 
 
 def _answer_into(answers: list[Any], predictor: object, loaded: Any, questions: Sequence[Any]) -> None:

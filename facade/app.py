@@ -15,6 +15,7 @@ from starlette.routing import Route
 from cortex_compile import __version__
 
 from .api_route import ApiRoute, check_routes, paths_by_api
+from .core_figures import CoreFigures
 from .cors import allow_origins
 from .metrics import FacadeMetrics
 from .openapi import describe_apis
@@ -45,11 +46,12 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
         redirect_slashes=False,
     )
     metrics, paths = FacadeMetrics(), paths_by_api(apis)
-    readiness = app.state.readiness = Readiness(apis, triton, settings)
+    cores = CoreFigures(settings.metrics_address, [api.name for api in apis], settings.readiness_timeout_s)
+    readiness = app.state.readiness = Readiness(apis, triton, cores, settings)
     # One for each API, not for each path: an API has one limit.
     routes = {api.name: PredictionRoute(PredictionService(api, triton), metrics.of_api(api.name)) for api in apis}
     app.router.routes[:0] = [Route(path, routes[api.name], include_in_schema=False) for path, api in paths.items()]
-    _add_own_routes(app, readiness, metrics)
+    _add_own_routes(app, readiness, metrics, cores)
     _explain_errors(app, paths)
     _describe(app, paths)
     # The last one added is the first to see a request: preflights, too, have an id and a time.
@@ -59,7 +61,7 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
     return app
 
 
-def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics) -> None:
+def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics, cores: CoreFigures) -> None:
     @app.get("/healthz", tags=["server"], summary="Whether the server itself is alive")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
@@ -73,7 +75,7 @@ def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics) 
 
     @app.get("/metrics", tags=["server"], summary="Prometheus's text format", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
-        return Response(metrics.as_text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.as_text() + await cores.as_text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _explain_errors(app: FastAPI, paths: dict[str, ApiRoute]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .api_route import ApiRoute
+from .core_figures import CoreFigures
 from .settings import FacadeSettings
 from .triton_client import TritonPredictorClient
 
@@ -16,9 +17,12 @@ __all__ = ["Readiness"]
 class Readiness:
     """Ready while Triton and every predictor's model are, until it is turned off for good."""
 
-    def __init__(self, apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings: FacadeSettings) -> None:
+    def __init__(
+        self, apis: Sequence[ApiRoute], triton: TritonPredictorClient, cores: CoreFigures, settings: FacadeSettings
+    ) -> None:
         self._names = [api.name for api in apis]
         self._triton = triton
+        self._cores = cores
         self._timeout_s = settings.readiness_timeout_s
         self._off_because: str | None = None
 
@@ -27,12 +31,18 @@ class Readiness:
         self._off_because = self._off_because or reason
 
     async def check(self) -> dict[str, Any]:
-        """``ready``, and why not: the JSON of /readyz."""
+        """``ready``, and why not: the JSON of /readyz.
+
+        ``drift`` names compiled modules that stay eager, since they are not what was compiled: answers are right, and
+        slower. None is not known.
+        """
         if self._off_because is not None:
             return {"ready": False, "reason": self._off_because}
-        server, *models = await asyncio.gather(
+        drift, server, *models = await asyncio.gather(
+            self._cores.drift(),
             self._triton.is_server_ready(self._timeout_s),
             *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),
         )
         ready = server and all(models)
-        return {"ready": ready, "triton": server, "models": dict(zip(self._names, models, strict=True))}
+        models_ready = dict(zip(self._names, models, strict=True))
+        return {"ready": ready, "triton": server, "models": models_ready, "drift": drift}

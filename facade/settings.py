@@ -13,6 +13,8 @@ class FacadeSettings:
 
     readiness_timeout_s: float = 2.0
     """How long Triton may take to say that it is ready."""
+    metrics_address: str | None = None
+    """HOST:PORT of Triton's metrics, which tell of compiled modules."""
     drain_timeout_s: float = 5.0
     """How long answers that are under way at SIGTERM may take."""
     cors_origins: tuple[str, ...] = ()

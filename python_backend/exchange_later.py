@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .exchange import CallRemote, exchange_cores
+from .exchange import CallRemote, ExchangedCore, exchange_cores
 from .find_modules import find_modules
 from .manifest import Manifest
 from .python_client import PythonClient
@@ -37,8 +38,13 @@ class LaterExchange:
         call_remote: CallRemote | None,
         *,
         alone: bool,
+        tell: Callable[[Sequence[ExchangedCore]], None],
     ) -> None:
-        """``alone`` is True where no other thread than the one that looks runs the user's code."""
+        """
+        Args:
+            alone: no other thread than the one that looks runs the user's code.
+            tell: called with what became of the cores that were found.
+        """
         self._client = client
         self._predictor = predictor
         self._user_module = user_module
@@ -46,6 +52,7 @@ class LaterExchange:
         self._version_folder = version_folder
         self._call_remote = call_remote
         self._alone = alone
+        self._tell = tell
         self._lock = threading.Lock()
         self._seen_loads = -1
         self._seen_models: set[str] = set()
@@ -78,4 +85,5 @@ class LaterExchange:
             # Another thread may be reading the weights that would be put on disk.
             cores = tuple(replace(core, weights_file=None) for core in cores)
         manifest = replace(self._manifest, cores=cores)
-        exchange_cores(self._predictor, self._user_module, manifest, self._version_folder, self._call_remote)
+        parts = (self._predictor, self._user_module, manifest, self._version_folder, self._call_remote)
+        self._tell(exchange_cores(*parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,17 @@ _TORCH_INTERNAL = frozenset({"_is_full_backward_hook", "_compiled_call_impl"})
 
 def class_name(module: Any) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def packages_of(module: Any) -> set[str]:
+    """The packages, by the names that they are imported by, whose classes a module is made of; torch is one of them."""
+    return {"torch", *(type(part).__module__.partition(".")[0] for part in module.modules())}
+
+
+def library_version(package: str) -> str | None:
+    """What an imported package says of itself; None where it says nothing, as a user's own module does."""
+    version = getattr(sys.modules.get(package), "__version__", None)
+    return None if version is None else str(version)
 
 
 def structure_sha256(module: Any) -> str:

@@ -23,6 +23,7 @@ from .answer import Answer, answer, answer_bad_request, begin_answer, describe_e
 from .arrival import TOO_LATE, Arrival
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
+from .core_metrics import CoreMetrics
 from .exchange import exchange_cores
 from .exchange_later import LaterExchange
 from .load_predictor import create_predictor, enter_project, load_predictor_class
@@ -56,6 +57,7 @@ class TritonPythonModel:
         _leave_import_path(version_folder)
         enter_project(version_folder / "project", manifest.python_path, manifest.env)
         self._streaming = manifest.streaming
+        self._core_metrics: CoreMetrics | None = None
         self._after_answer = AfterAnswer()
         batching = manifest.server_side_batching
         threads = batches_at_once(batching, manifest.threads_per_process) if batching else manifest.threads_per_process
@@ -89,6 +91,8 @@ class TritonPythonModel:
             self._batches.close()
         self._threads.shutdown(wait=True)
         self._after_answer.drain()
+        if self._core_metrics is not None:
+            self._core_metrics.stop()
 
     def _create_predictor(self, manifest: Manifest, version_folder: Path) -> None:
         project = version_folder / "project"
@@ -103,13 +107,15 @@ class TritonPythonModel:
         )
         self._predictor = create_predictor(self._loaded, manifest.config, self._client)
         if manifest.cores:
+            self._core_metrics = CoreMetrics(manifest.name)
             parts = (self._predictor, self._loaded.module, manifest, version_folder, call_remote)
             if self._client is None:
-                exchange_cores(*parts)
+                self._core_metrics.watch(exchange_cores(*parts))
             else:
                 alone = manifest.threads_per_process == 1 and self._loaded.post_predict_arguments is None
-                self._later = LaterExchange(self._client, *parts, alone=alone)
+                self._later = LaterExchange(self._client, *parts, alone=alone, tell=self._core_metrics.watch)
                 self._later.look_again()
+            self._core_metrics.start()
 
     def _start_call(self, request: Any, sender: Any) -> None:
         """Give each prediction of the call to a thread. Every way out of here answers the call once."""

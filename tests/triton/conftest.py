@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,6 +56,25 @@ def start_server(installed_server: None) -> Iterator[Callable[..., RunningServer
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def deep_builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """tests/predictors/deep compiled, with its module in the predictor's process and as a Triton model of its own."""
+    folder = tmp_path_factory.mktemp("builds")
+    return _compile(folder, "deep-local"), _compile(folder, "deep-remote", "--placement", "remote")
+
+
+def _compile(folder: Path, name: str, *arguments: str) -> Path:
+    """Compile with a cache of its own, so that what is tested was exported now."""
+    predictor = HERE.parent / "predictors" / "deep" / "predictor.py"
+    command = [sys.executable, "-m", "cortex_compile", str(predictor), "--name", name]
+    environment = {**os.environ, "CORTEX_COMPILE_CACHE": str(folder / "cache")}
+    ended = subprocess.run(
+        [*command, "--output", str(folder / name), *arguments], env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    return folder / name
 
 
 @pytest.fixture(autouse=True)

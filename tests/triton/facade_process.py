@@ -30,10 +30,18 @@ class Facade:
         self.process.communicate()
 
 
-def start_facade(grpc_address: str, apis: Sequence[ApiRoute], stderr: Path | None = None) -> Facade:
+def start_facade(
+    grpc_address: str, apis: Sequence[ApiRoute], stderr: Path | None = None, metrics_address: str = ""
+) -> Facade:
     """Start a facade for APIs of a running Triton; to be stopped."""
     script = str(Path(__file__).with_name("run_facade.py"))
-    command = [sys.executable, script, grpc_address, json.dumps([dataclasses.asdict(api) for api in apis])]
+    command = [
+        sys.executable,
+        script,
+        grpc_address,
+        json.dumps([dataclasses.asdict(api) for api in apis]),
+        metrics_address,
+    ]
     with open(stderr or "/dev/stderr", "a") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors if stderr else None, text=True)
     assert process.stdout is not None

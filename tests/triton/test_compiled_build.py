@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,23 +21,6 @@ from .processes import wait_until
 DEEP = Path(__file__).parents[1] / "predictors" / "deep"
 
 ROWS = [[0.5, -1.0, 2.0, 0.0], [3.0, 1.0, -2.0, 1.0], [0.0, 0.0, 1.0, 1.0], [9.0, -9.0, 0.5, 2.0]]
-
-
-def compile_to(folder: Path, name: str, *arguments: str) -> Path:
-    """Compile with a cache of its own, so that what is tested was exported now."""
-    command = [sys.executable, "-m", "cortex_compile", str(DEEP / "predictor.py"), "--name", name]
-    environment = {**os.environ, "CORTEX_COMPILE_CACHE": str(folder / "cache")}
-    ended = subprocess.run(
-        [*command, "--output", str(folder / name), *arguments], env=environment, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    return folder / name
-
-
-@pytest.fixture(scope="module")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("builds")
-    return compile_to(folder, "deep-local"), compile_to(folder, "deep-remote", "--placement", "remote")
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +56,14 @@ def predict(client_module: Any, address: str, model: str, payload: Any, query: s
 
 @pytest.mark.parametrize("moved", [False, True], ids=["in place", "moved"])
 def test_compiled_modules_answer_as_eager_ones(
-    builds: tuple[Path, Path],
+    deep_builds: tuple[Path, Path],
     expected: list[list[float]],
     start_server: Callable[..., Any],
     tmp_path: Path,
     moved: bool,
 ) -> None:
     log: list[str] = []
-    places = [shutil.copytree(build, tmp_path / build.name) for build in builds] if moved else list(builds)
+    places = [shutil.copytree(build, tmp_path / build.name) for build in deep_builds] if moved else list(deep_builds)
     endpoints = start_server(*places, log=log.append).endpoints
     for model in ("deep-local", "deep-remote"):
         by_http = predict(tritonclient.http, endpoints.http, model, {"rows": ROWS})
@@ -95,8 +77,8 @@ def test_compiled_modules_answer_as_eager_ones(
         assert wait_until(lambda words=words: words in "\n".join(log), timeout_s=10)  # type: ignore[misc]
 
 
-def test_the_time_of_compiled_models_is_told(builds: tuple[Path, Path], start_server: Callable[..., Any]) -> None:
-    endpoints = start_server(*builds).endpoints
+def test_the_time_of_compiled_models_is_told(deep_builds: tuple[Path, Path], start_server: Callable[..., Any]) -> None:
+    endpoints = start_server(*deep_builds).endpoints
     client = tritonclient.grpc.InferenceServerClient(endpoints.grpc)
     try:
         body = np.frombuffer(json.dumps({"rows": ROWS}).encode(), np.uint8)
@@ -111,9 +93,9 @@ def test_the_time_of_compiled_models_is_told(builds: tuple[Path, Path], start_se
 
 
 def test_a_remote_core_is_a_model_with_the_modules_own_names(
-    builds: tuple[Path, Path], expected: list[list[float]], start_server: Callable[..., Any]
+    deep_builds: tuple[Path, Path], expected: list[list[float]], start_server: Callable[..., Any]
 ) -> None:
-    endpoints = start_server(builds[1]).endpoints
+    endpoints = start_server(deep_builds[1]).endpoints
     client = tritonclient.grpc.InferenceServerClient(endpoints.grpc)
     try:
         tensor = tritonclient.grpc.InferInput("x", [len(ROWS), 4], "FP32")
@@ -125,9 +107,9 @@ def test_a_remote_core_is_a_model_with_the_modules_own_names(
 
 
 def test_many_requests_at_once_are_each_answered_with_their_own(
-    builds: tuple[Path, Path], expected: list[list[float]], start_server: Callable[..., Any]
+    deep_builds: tuple[Path, Path], expected: list[list[float]], start_server: Callable[..., Any]
 ) -> None:
-    endpoints = start_server(*builds).endpoints
+    endpoints = start_server(*deep_builds).endpoints
 
     def ask(number: int) -> None:
         model, row = ("deep-local", "deep-remote")[number % 2], number % len(ROWS)

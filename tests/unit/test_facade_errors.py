@@ -100,7 +100,7 @@ def test_a_failed_request_gives_its_slot_back() -> None:
 def test_readiness_names_the_model_that_is_not_ready() -> None:
     answer = _ask(create_app([API], FakeTritonClient(ready=False), FacadeSettings()), "GET", "/readyz")
     assert answer.status_code == 503
-    assert answer.json() == {"ready": False, "triton": True, "models": {"api": False}}
+    assert answer.json() == {"ready": False, "triton": True, "models": {"api": False}, "drift": None}
 
 
 def test_readiness_turned_off_stays_off_for_the_first_reason() -> None:

@@ -15,6 +15,7 @@ from cortex_compile.errors import UsageError
 
 if TYPE_CHECKING:
     from cortex_compile.facade.api_route import ApiRoute
+    from cortex_compile.launchers.protocol import Endpoints
     from cortex_compile.python_backend.manifest import Manifest
 
 __all__ = ["serve"]
@@ -81,12 +82,12 @@ def serve(
     _log_to_stderr()
     listener = listen(host, port)
     ports = (triton_http_port, triton_grpc_port, triton_metrics_port)
-    with contextlib.closing(listener), _triton(builds, runtime_address, ports) as (grpc_address, poll_triton):
+    with contextlib.closing(listener), _triton(builds, runtime_address, ports) as (addresses, poll_triton):
         run_facade(
             listener,
             routes,
-            grpc_address,
-            FacadeSettings(drain_timeout_s=drain_timeout_s, cors_origins=origins),
+            addresses.grpc,
+            FacadeSettings(metrics_address=addresses.metrics, drain_timeout_s=drain_timeout_s, cors_origins=origins),
             when_ready=lambda: _announce(_url_of(host, listener.getsockname()[1]), builds, routes),
             poll_triton=poll_triton,
         )
@@ -164,15 +165,18 @@ def _routes_of(builds: Sequence[Path], manifests: Sequence[Manifest]) -> list[Ap
 @contextlib.contextmanager
 def _triton(
     builds: Sequence[Path], address: str | None, ports: tuple[int, int, int]
-) -> Iterator[tuple[str, Callable[[], int | None]]]:
-    """Triton's gRPC address, and what tells whether it has ended. The embedded server is stopped in the end."""
+) -> Iterator[tuple[Endpoints, Callable[[], int | None]]]:
+    """Where Triton listens, and what tells whether it has ended. The embedded server is stopped in the end."""
+    from cortex_compile.launchers.protocol import Endpoints
+
+    http_port, grpc_port, metrics_port = ports
     if address is not None:
-        yield address, lambda: None
+        host = address.rpartition(":")[0]
+        yield Endpoints(f"{host}:{http_port}", address, f"{host}:{metrics_port}"), lambda: None
         return
     from cortex_compile.cli.server_lines import ServerLines
     from cortex_compile.launchers.embedded import EmbeddedServer
 
-    http_port, grpc_port, metrics_port = ports
     server = EmbeddedServer(
         builds, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, log=ServerLines().show
     )
@@ -180,7 +184,7 @@ def _triton(
     signal.signal(signal.SIGTERM, _exit_at_signal)
     try:
         click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
-        yield server.start().grpc, server.poll
+        yield server.start(), server.poll
     finally:
         # A second signal must not leave Triton behind, half stopped.
         for number in (signal.SIGTERM, signal.SIGINT):

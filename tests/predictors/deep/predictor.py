@@ -17,7 +17,7 @@ class Deep(nn.Module):
 
 class PythonPredictor:
     def __init__(self, config):
-        torch.manual_seed(0)
+        torch.manual_seed(config.get("seed", 0))
         self.net = Deep().eval()
         self.labels = open("labels.txt").read().split()
 
