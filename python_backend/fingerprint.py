@@ -41,10 +41,17 @@ def structure_sha256(module: Any) -> str:
         if config is not None and id(config) not in configs and callable(getattr(config, "to_dict", None)):
             configs.add(id(config))
             # Hugging Face's modules read their config in forward, so it becomes part of the graph.
-            lines.append(json.dumps(config.to_dict(), sort_keys=True, default=repr))
+            lines.append(json.dumps(_without_places(config.to_dict()), sort_keys=True, default=repr))
     for name, tensor in _tensors(module):
         lines.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _without_places(config: Any) -> Any:
+    """A config without the folder that it was loaded from, which is another one in a container."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _without_places(value) for key, value in config.items() if key != "_name_or_path"}
 
 
 def weights_sha256(module: Any) -> str:

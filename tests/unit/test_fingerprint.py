@@ -35,6 +35,22 @@ def test_structure_and_weights_change_apart() -> None:
     assert structure_sha256(net) != structure
 
 
+class _Config:
+    def __init__(self, folder: str, size: int) -> None:
+        self.folder, self.size = folder, size
+
+    def to_dict(self) -> dict[str, object]:
+        return {"_name_or_path": self.folder, "text": {"_name_or_path": self.folder, "size": self.size}}
+
+
+def test_the_folder_that_a_model_was_loaded_from_is_no_part_of_its_structure() -> None:
+    net, moved, larger = Scaled(), Scaled(), Scaled()
+    for module, config in ((net, _Config("/a", 1)), (moved, _Config("/b", 1)), (larger, _Config("/a", 2))):
+        module.config = config  # type: ignore[assignment]
+    assert structure_sha256(net) == structure_sha256(moved)
+    assert structure_sha256(net) != structure_sha256(larger)
+
+
 def test_what_forward_reads_is_recorded_and_nothing_else() -> None:
     net = Scaled().eval()
     with record_attribute_reads(net) as reads:
