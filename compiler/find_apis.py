@@ -1,4 +1,4 @@
-"""Which APIs of which cortex.yaml a predictor file belongs to."""
+"""Which APIs a predictor file belongs to, or a cortex.yaml has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from cortex_compile.compiler.cortex_yaml import (
     CortexYaml,
     LocatedApi,
+    OtherKind,
     check_cortex_yaml,
     did_you_mean,
     read_cortex_yaml,
@@ -22,12 +23,14 @@ from cortex_compile.compiler.cortex_yaml_schema import TrafficSplitter
 from cortex_compile.compiler.yaml_reader import YamlFile, read_yaml
 from cortex_compile.errors import ProjectError, UsageError
 
-__all__ = ["FoundApis", "choose_by_name", "find_apis"]
+__all__ = ["YAML_SUFFIXES", "FoundApis", "choose_by_name", "find_apis"]
+
+YAML_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class FoundApis:
-    """The APIs whose ``predictor.path`` is the file; none without a cortex.yaml, and then perhaps a ``config``."""
+    """The APIs of the file; a predictor without a cortex.yaml has none, and then perhaps a ``config``."""
 
     apis: tuple[LocatedApi, ...] = ()
     config: dict[str, Any] | None = None
@@ -38,10 +41,16 @@ class FoundApis:
 def find_apis(predictor: Path, config: Path | None) -> FoundApis:
     """Look into ``config``, else into cortex.yaml beside the predictor, else into one above that names it.
 
+    In the place of a predictor a cortex.yaml may be given: then it is all of its APIs.
+
     Raises:
-        UsageError: ``config`` is not a file.
+        UsageError: ``config`` is not a file, or stands beside a cortex.yaml.
         ProjectError: the file is wrong, or has no API for this predictor.
     """
+    if predictor.suffix in YAML_SUFFIXES:
+        if config is not None:
+            raise UsageError(f"--config {str(config)!r}: leave it out, {str(predictor)!r} says what is configured.")
+        return _all_apis_of(read_cortex_yaml(predictor))
     if config is not None:
         return _read_config(predictor, config)
     for folder in predictor.parents:
@@ -61,9 +70,7 @@ def choose_by_name(apis: Sequence[LocatedApi], name: str | None) -> tuple[Locate
     chosen = tuple(api for api in apis if name is None or api.api.name == name)
     if not chosen and len(apis) > 1:
         names = [api.api.name for api in apis]
-        raise UsageError(
-            f"--name {name!r}: the APIs of this predictor are {', '.join(names)}.{did_you_mean(name, names)}"
-        )
+        raise UsageError(f"--name {name!r}: the APIs are {', '.join(names)}.{did_you_mean(name, names)}")
     return chosen or tuple(apis)
 
 
@@ -94,15 +101,25 @@ def _read_json(path: Path) -> YamlFile:
         raise ProjectError(f"{path}: cannot be read as JSON ({error}).") from None
 
 
+def _all_apis_of(found: CortexYaml) -> FoundApis:
+    if not found.apis:
+        raise ProjectError(f"{found.file.path}: has no API of the kind 'RealtimeAPI'; other kinds are not compiled.")
+    for located in found.apis:
+        path = located.api.predictor.path
+        if not (found.file.path.parent / path).is_file():
+            raise ProjectError(
+                f"{located.at('predictor', 'path')}: found {path!r}, and there is no such file; expected the Python"
+                " file of a predictor, from the folder of cortex.yaml."
+            )
+    return _found(found, found.apis, found.others)
+
+
 def _apis_of(found: CortexYaml, predictor: Path) -> FoundApis:
     folder = found.file.path.parent
     apis = tuple(api for api in found.apis if _is_same_file(folder, api.api.predictor.path, predictor))
-    others = [other for other in found.others if _is_same_file(folder, other.predictor_path, predictor)]
-    for api in apis:
-        _check_type(api)
+    others = tuple(other for other in found.others if _is_same_file(folder, other.predictor_path, predictor))
     if apis:
-        notices = tuple(f"{other.where}: {other.name!r} is a {other.kind} and is left out." for other in others)
-        return FoundApis(apis, splitters=tuple(located.api for located in found.splitters), notices=notices)
+        return _found(found, apis, others)
     if others:
         raise ProjectError(f"{others[0].where}: found the kind {others[0].kind!r}, expected 'RealtimeAPI'.")
     name = os.path.relpath(predictor, folder)
@@ -112,6 +129,13 @@ def _apis_of(found: CortexYaml, predictor: Path) -> FoundApis:
         f"{found.file.path}: has no API whose predictor.path is {name!r}{there}.{did_you_mean(name, paths)}"
         " Add one, or compile a predictor that it names."
     )
+
+
+def _found(file: CortexYaml, apis: tuple[LocatedApi, ...], others: tuple[OtherKind, ...]) -> FoundApis:
+    for api in apis:
+        _check_type(api)
+    notices = tuple(f"{other.where}: {other.name!r} is a {other.kind} and is left out." for other in others)
+    return FoundApis(apis, splitters=tuple(located.api for located in file.splitters), notices=notices)
 
 
 def _check_type(located: LocatedApi) -> None:

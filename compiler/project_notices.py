@@ -39,7 +39,7 @@ def project_notices(
         if path.exists():
             notices.append(f"{path}: is not run here. Install what it installs by yourself.")
     if secrets:
-        notices.append(f"{folder / '.env'}: its {secrets} values go into the build: keep that as private as the file.")
+        notices.append(f"{folder / '.env'}: what it sets goes into the build: keep that as private as the file.")
     return tuple(notices)
 
 

@@ -15,7 +15,7 @@ from cortex_compile.compiler.cluster_settings import cluster_settings
 from cortex_compile.compiler.cortex_yaml import LocatedApi
 from cortex_compile.compiler.cortex_yaml_schema import Api, ToleranceByDtype
 from cortex_compile.compiler.env_file import read_env_file
-from cortex_compile.compiler.find_apis import FoundApis, choose_by_name, find_apis
+from cortex_compile.compiler.find_apis import YAML_SUFFIXES, FoundApis, choose_by_name, find_apis
 from cortex_compile.compiler.mount_notices import mount_notices
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.project_notices import project_notices
@@ -42,6 +42,8 @@ def read_projects(
 ) -> tuple[Project, ...]:
     """The APIs that a predictor file serves: those of cortex.yaml, or one named after the folder.
 
+    In the place of the predictor a cortex.yaml may be given: then it is all of its APIs.
+
     ``settings_overrides`` are fields of ``CompileSettings`` that the command line sets; None leaves what cortex.yaml
     says. ``name`` picks one of several APIs, and renames a single one.
 
@@ -63,13 +65,15 @@ def read_projects(
 
 def _check_predictor(path: Path) -> Path:
     if path.is_dir():
-        inside = path / "predictor.py"
-        hint = f" Did you mean {str(inside)!r}?" if inside.is_file() else ""
+        inside = [path / name for name in ("predictor.py", "cortex.yaml") if (path / name).is_file()]
+        hint = f" Did you mean {str(inside[0])!r}?" if inside else ""
         raise UsageError(f"{str(path)!r} is a folder, expected the Python file of a predictor.{hint}")
     if not path.is_file():
         raise UsageError(f"{str(path)!r}: there is no such file, expected the Python file of a predictor.")
-    if path.suffix != ".py":
-        raise UsageError(f"{str(path)!r} is not a Python file, expected one that ends in .py.")
+    if path.suffix not in (".py", *YAML_SUFFIXES):
+        raise UsageError(
+            f"{str(path)!r} is not a Python file, expected one that ends in .py, or a cortex.yaml for all of its APIs."
+        )
     return Path(os.path.abspath(path))
 
 

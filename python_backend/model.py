@@ -24,6 +24,7 @@ from .arrival import TOO_LATE, Arrival
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
 from .core_metrics import CoreMetrics
+from .errors import PredictorError
 from .exchange import exchange_cores
 from .exchange_later import LaterExchange
 from .load_predictor import create_predictor, enter_project, load_predictor_class
@@ -36,6 +37,7 @@ from .request import BadRequest, request_from_context
 from .streams import Stream
 from .tensors import array_from, bytes_from
 from .triton_call import PendingCall, split_call
+from .user_errors import user_traceback
 
 __all__ = ["TritonPythonModel"]
 
@@ -208,8 +210,11 @@ class TritonPythonModel:
 
     def _log(self, arrival: Arrival, error: BaseException) -> None:
         request = request_from_context(arrival.prediction.payload, arrival.prediction.context)
-        told = describe_error(error, self._loaded.project)
-        _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=error)
+        project = self._loaded.project
+        # A PredictorError tells all in its line.
+        traceback = user_traceback(error, project) or (None if isinstance(error, PredictorError) else error)
+        told = describe_error(error, project)
+        _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=traceback)
 
 
 def _leave_import_path(version_folder: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 from .errors import PredictorError
 
-__all__ = ["INSTALLED", "describe_error", "find_user_line"]
+__all__ = ["INSTALLED", "describe_error", "find_user_line", "user_traceback"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of libraries, which are not the user's wherever they lie."""
@@ -37,6 +38,20 @@ def find_user_line(error: BaseException, project: Path) -> str | None:
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         if _is_user_file(Path(frame.f_code.co_filename), root):
             return f"{frame.f_code.co_filename}:{line}"
+    return None
+
+
+def user_traceback(
+    error: BaseException, project: Path
+) -> tuple[type[BaseException], BaseException, TracebackType] | None:
+    """What to log of an exception: from the first frame that is the user's on. None if it passed through no such."""
+    root = project.resolve()
+    for link in _chain(error):
+        entry = link.__traceback__
+        while entry is not None and not _is_user_file(Path(entry.tb_frame.f_code.co_filename), root):
+            entry = entry.tb_next
+        if entry is not None:
+            return type(link), link, entry
     return None
 
 

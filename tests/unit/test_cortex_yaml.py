@@ -120,6 +120,12 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         (HEAD + "    conf: {}\n", 5, "predictor.conf: the key 'conf' is not known. Did you mean 'config'?"),
         (HEAD + "  compile:\n    samples:\n    - fil: x\n", 7, "compile.samples[0].fil: the key 'fil' is not known."),
         (HEAD + "  compile: {precison: fp16}\n", 5, "Did you mean 'precision'?"),
+        (HEAD + "  compile: {streaming: yes please}\n", 5, "compile.streaming: found 'yes please', expected true"),
+        (
+            HEAD + "    server_side_batching: {max_batch_size: 2, batch_interval: 1s}\n  compile: {streaming: true}\n",
+            1,
+            "expected no compile.streaming with predictor.server_side_batching",
+        ),
         # predictor
         (HEAD.replace("python", "pytho"), 3, "found 'pytho', expected 'python', 'tensorflow' or 'onnx'. Did you mean"),
         (HEAD.replace("    path: predictor.py\n", ""), 2, "predictor.path: the key is missing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,11 @@ def test_models_that_cannot_be(folder: Path, text: str, words: str) -> None:
 )
 def test_models_to_reload(folder: Path, text: str, expected: ModelsSpec) -> None:
     assert read(folder, models(text)).models == expected
+
+
+def test_the_disk_cache_is_told_to_have_no_effect(folder: Path) -> None:
+    (notice,) = read(folder, models("{dir: m, cache_size: 2, disk_cache_size: 3}")).notices
+    assert re.search(r"cortex\.yaml:\d+: .*disk_cache_size: has no effect", notice)
 
 
 def test_batching_and_nan(folder: Path) -> None:

@@ -123,8 +123,34 @@ def test_all_apis_of_the_file_are_taken_and_a_name_picks_one(folder: Path) -> No
     (folder / "cortex.yaml").write_text(api("a") + api("b") + api("c", "other.py"))
     assert [project.name for project in read(folder)] == ["a", "b"]
     assert [project.name for project in read(folder, name="b")] == ["b"]
-    with pytest.raises(UsageError, match=r"--name 'bb': the APIs of this predictor are a, b\. Did you mean 'b'\?"):
+    with pytest.raises(UsageError, match=r"--name 'bb': the APIs are a, b\. Did you mean 'b'\?"):
         read(folder, name="bb")
+
+
+def test_all_apis_of_a_cortex_yaml(folder: Path) -> None:
+    (folder / "other.py").write_text("")
+    task = "- {name: nightly, kind: TaskAPI}\n"
+    (folder / "cortex.yaml").write_text(api("a") + api("b", "other.py") + api("c") + task)
+    found = read(folder, "cortex.yaml")
+    assert [(p.name, p.predictor) for p in found] == [("a", "predictor.py"), ("b", "other.py"), ("c", "predictor.py")]
+    assert all("'nightly' is a TaskAPI and is left out" in project.notices[0] for project in found)
+    assert [project.name for project in read(folder, "cortex.yaml", name="b")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "error", "words"),
+    [
+        (api("a", "none.py"), None, ProjectError, r"cortex\.yaml:4: .*predictor\.path: found 'none\.py', and there"),
+        ("- {name: nightly, kind: TaskAPI}\n", None, ProjectError, "has no API of the kind 'RealtimeAPI'"),
+        (api("a"), "cortex.yaml", UsageError, "--config '.*cortex.yaml': leave it out"),
+    ],
+)
+def test_a_cortex_yaml_that_cannot_be_compiled(
+    folder: Path, text: str, config: str | None, error: type[Exception], words: str
+) -> None:
+    (folder / "cortex.yaml").write_text(text)
+    with pytest.raises(error, match=words):
+        read(folder, "cortex.yaml", config=config)
 
 
 def test_a_single_api_can_be_renamed(folder: Path) -> None:
@@ -237,7 +263,7 @@ def test_env_file_values_come_over_those_of_cortex_yaml(folder: Path) -> None:
     (project,) = read(folder)
     assert project.env == {"A": "2", "B": "1", "C": "it is # one", "D": 'say "hi"', "E": "pass#word", "F": ""}
     (notice,) = project.notices
-    assert "its 5 values go into the build" in notice
+    assert "what it sets goes into the build" in notice
     assert "pass#word" not in notice
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cortex_compile.cli.server_lines import ServerLines
+from cortex_compile.cli.server_lines import ServerLines, readable
 
 LOG = """\
 2026-11-22T10:59:44Z W 9493 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory"
@@ -29,3 +29,15 @@ def test_the_predictor_is_heard_and_triton_only_when_it_fails() -> None:
         '2026-11-22T10:59:44Z I 9493 model.py:57] "api_0_0: core model is compiled"',
         "2026-11-22T10:59:44Z E 9493 python_be.cc:1] \"Stub process 'api_0_0' is not healthy.\"",
     ]
+
+
+def test_a_traceback_is_shown_in_lines() -> None:
+    logged = r'2026-11-22T10:59:44Z E 9493 logs.py:55] "api_0_0: KeyError: \"a\\b\"\nTraceback:\n  File \u001b[1m"'
+    assert readable(logged) == (
+        '2026-11-22T10:59:44Z E api_0_0: KeyError: "a\\b"\n    Traceback:\n      File \\u001b[1m'
+    )
+
+
+def test_other_lines_are_shown_as_they_are() -> None:
+    for line in (r"a predictor's own \n", r'2026-11-22T10:59:44Z E 9493 python_be.cc:1] "one\ntwo"', 'x.py:1] "a\\n"'):
+        assert readable(line) == line

@@ -49,7 +49,7 @@ def compile_command(
     serve: bool,
     dry_run: bool,
 ) -> None:
-    """Compile a predictor into a build that Triton serves."""
+    """Compile a predictor into a build that Triton serves, or each API of a cortex.yaml."""
     from cortex_compile.compiler.earlier_build import find_earlier_build
     from cortex_compile.compiler.pipeline import compile_predictor
     from cortex_compile.compiler.read_project import read_projects
@@ -114,7 +114,7 @@ def _print_summary(report: Report, build: Path, came_to_be: str) -> None:
         faster = f"{sample.eager_p50_ms:.1f} → {sample.compiled_p50_ms:.1f} ms ({sample.speedup:.2f}×)"
         console.print(f"  sample    [bold]{escape(sample.name)}[/]  {faster}, answers equal")
     if not report.modules:
-        console.print("  No torch module was called: the predictor is served as it is.")
+        console.print("  No torch module to compile: the predictor is served as it is.")
     if not came_to_be:
         console.print(f"{report.name}: {report.seconds:.0f} s, nothing written (--dry-run)")
         return

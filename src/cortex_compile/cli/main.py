@@ -31,6 +31,7 @@ _COMMANDS = {
     "doctor": ("cortex_compile.cli.doctor:doctor", "Check what this machine can compile and serve with."),
     "install-server": ("cortex_compile.cli.install_server:install_server", "Install the embedded Triton server."),
 }
+_COMPILABLE = (".py", ".yaml", ".yml")
 
 
 class _Commands(click.Group):
@@ -54,7 +55,7 @@ class _Commands(click.Group):
         """Let options stand before a bare file, too: they are ``compile``'s where they are not the group's own."""
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         first = next((index for index, word in enumerate(args) if word not in own), len(args))
-        if args[first:] and args[first].startswith("-") and any(word.endswith(".py") for word in args[first:]):
+        if args[first:] and args[first].startswith("-") and any(word.endswith(_COMPILABLE) for word in args[first:]):
             args = [*args[:first], "compile", *args[first:]]
         return super().parse_args(ctx, args)
 
@@ -77,7 +78,7 @@ class _Commands(click.Group):
 
 def _is_file(name: str) -> bool:
     """A path that is there, or that can only be meant as one: its absence is then the better message."""
-    return name.endswith(".py") or "/" in name or Path(name).is_file()
+    return name.endswith(_COMPILABLE) or "/" in name or Path(name).is_file()
 
 
 def _no_such_command(name: str) -> str:
@@ -115,7 +116,8 @@ def _exit_after(run: Callable[[], Any]) -> NoReturn:
 def main(context: click.Context, debug: bool) -> None:
     """Compile a Cortex predictor, unedited, and serve it on Triton.
 
-    `cortex-compile predictor.py` is short for `cortex-compile compile predictor.py`.
+    `cortex-compile predictor.py` is short for `cortex-compile compile predictor.py`; `cortex-compile cortex.yaml`
+    compiles all APIs of that file.
     """
     if debug:
         os.environ["CORTEX_COMPILE_DEBUG"] = "1"  # the environment, so that child processes see it

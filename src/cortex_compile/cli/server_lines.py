@@ -6,9 +6,10 @@ import re
 
 import click
 
-__all__ = ["ServerLines"]
+__all__ = ["ServerLines", "readable"]
 
 _OF_TRITON = re.compile(r"\S+Z (?P<level>[A-Z]) \d+ \w+\.cc:\d+\] (?P<message>.*)")
+_OF_RUNTIME = re.compile(r'(?P<head>\S+Z [A-Z]) \d+ \w+\.py:\d+\] "(?P<message>.*)"')
 # What a machine without a GPU is told at each start.
 _NO_GPU = ("CudaDriverHelper has not been initialized", "Failed to initialize NVML")
 
@@ -21,7 +22,7 @@ class ServerLines:
 
     def show(self, line: str) -> None:
         if self.is_wanted(line):
-            click.echo(line, err=True)
+            click.echo(readable(line), err=True)
 
     def is_wanted(self, line: str) -> bool:
         if any(words in line for words in _NO_GPU):
@@ -34,3 +35,15 @@ class ServerLines:
         # The line before a table has no message of its own.
         self._in_table = found is not None and not found["message"].strip()
         return found is None or found["level"] not in "IW"
+
+
+def readable(line: str) -> str:
+    """A line of the runtime's as it was logged: Triton writes one with a traceback in it as one long line.
+
+    What follows is indented, so that no line of a message passes for one of the log; other escapes stay.
+    """
+    found = _OF_RUNTIME.fullmatch(line)
+    if found is None:
+        return line
+    message = re.sub(r'\\(["\\n])', lambda escaped: "\n    " if escaped[1] == "n" else escaped[1], found["message"])
+    return f"{found['head']} {message}"
