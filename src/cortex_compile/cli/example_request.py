@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cortex_compile.content_types import content_type_of, split_query
 
-__all__ = ["ExampleRequest", "curl_line", "first_sample"]
+__all__ = ["ExampleRequest", "curl_line", "first_sample", "samples_of"]
 
 _SHOWN_BYTES = 500
 
@@ -35,17 +35,23 @@ class ExampleRequest:
 
 def first_sample(build: Path, name: str) -> ExampleRequest | None:
     """The first sample that the report of a build names and the build's project holds."""
+    return next(iter(samples_of(build, name)), None)
+
+
+def samples_of(build: Path, name: str) -> list[ExampleRequest]:
+    """The samples that the report of a build names and the build's project holds."""
     try:
         samples = json.loads((build / "report.json").read_text())["samples"]
         names = [str(sample["name"]) for sample in samples]
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # a build serves without its report
+        return []  # a build serves without its report
+    found = []
     for sample in names:
         relative, query = split_query(sample)
         path = build / "model_repository" / name / "1" / "project" / relative
         if path.is_file():
-            return ExampleRequest(path, query, content_type_of(path))
-    return None
+            found.append(ExampleRequest(path, query, content_type_of(path)))
+    return found
 
 
 def curl_line(url: str, example: ExampleRequest | None) -> str:

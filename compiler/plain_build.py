@@ -1,0 +1,46 @@
+"""A build without its compiled modules: the same predictor as it is, to be compared with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from cortex_compile.python_backend.manifest import read_manifest, write_manifest
+
+__all__ = ["write_plain_build"]
+
+
+def write_plain_build(build: Path, target: Path) -> None:
+    """Write into ``target``, which must not exist, what ``--no-compile`` would have made of the project in ``build``.
+
+    Raises:
+        BuildError: ``build`` is not a build.
+    """
+    manifest = read_manifest(build / "manifest.json")
+    name = manifest.name
+    left_out = {variant.graph for core in manifest.cores if core.placement == "remote" for variant in core.variants}
+    files = {
+        path: digest
+        for path, digest in manifest.files.items()
+        if path.split("/")[0] not in left_out and not path.startswith(f"{name}/1/cores/")
+    }
+    for path in files:
+        copy = target / "model_repository" / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        _link(build / "model_repository" / path, copy)
+    plain = replace(manifest, cores=(), files=files)
+    write_manifest(plain, target / "manifest.json")
+    shutil.copyfile(target / "manifest.json", target / "model_repository" / name / "1" / "manifest.json")
+
+
+def _link(source: Path, copy: Path) -> None:
+    """The project's files are copied: a predictor may write into them."""
+    if "project" in source.parts:
+        shutil.copyfile(source, copy)
+        return
+    try:
+        os.link(source, copy)
+    except OSError:  # another file system
+        shutil.copyfile(source, copy)
