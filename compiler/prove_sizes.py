@@ -25,8 +25,8 @@ LARGEST_SIZE = 4096
 # A larger size is not tried if it would take longer than this, going by the last one. All times are of the processor,
 # so that what else the machine does changes nothing.
 SLOWEST_S = 2.0
-# The same for a size that the model itself states: it is worth more than one that is made up.
-SLOWEST_STATED_S = 15.0
+# The same for a size that the model itself states, and for the largest batch: they are worth more than others.
+SLOWEST_END_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def prove_sizes(
     Raises:
         Unequal: between the samples' sizes the graph answers otherwise.
     """
-    walk = _Walk(bench, name, family, calls, {each.size for each in stated}, deadline)
+    ends = {LARGEST_BATCH} if family.is_batch else {each.size for each in stated}
+    walk = _Walk(bench, name, family, calls, ends, deadline)
     smallest, largest = min(walk.equal), max(walk.equal)
     middle = (smallest + largest) // 2
     if middle not in walk.equal:
@@ -93,14 +94,14 @@ class _Walk:
         name: str,
         family: Family,
         calls: Sequence[Sequence[torch.Tensor]],
-        stated: set[int],
+        ends: set[int],
         deadline: float,
     ) -> None:
         self._bench = bench
         self._name = name
         self._family = family
-        self._call = calls[0]
-        self._stated = stated
+        self._call = min(calls, key=lambda call: sum(tensor.numel() for tensor in call))
+        self._ends = ends
         self._deadline = deadline
         self.equal = {family.size_in(call) for call in calls}
 
@@ -121,7 +122,7 @@ class _Walk:
             costly = self._why_too_costly(good, size)
             if costly is not None:
                 skipped = skipped or costly
-                continue  # one that the model states may come yet
+                continue  # one that is worth more may come yet
             reason = self._why_not(size)
             if reason is not None:
                 return self._bisect(good, size, reason)
@@ -153,8 +154,8 @@ class _Walk:
             return f"size {size} was not tried, since comparing had taken its time already"
         if size <= good + 1:
             return None
-        # Attention is quadratic; what is not is quicker than this says.
-        expected_s = self._bench.seconds * (size / max(good, 1)) ** 2
-        if expected_s <= (SLOWEST_STATED_S if size in self._stated else SLOWEST_S):
+        # Attention is quadratic in a length; what is not is quicker than this says.
+        expected_s = self._bench.seconds * (size / max(good, 1)) ** (1 if self._family.is_batch else 2)
+        if expected_s <= (SLOWEST_END_S if size in self._ends else SLOWEST_S):
             return None
         return f"size {size} was not tried, since comparing it would take about {expected_s:.0f} s"

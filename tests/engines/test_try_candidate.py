@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,9 +95,12 @@ def measured_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(try_candidate, "MINIMUM_SPEEDUP", 0.0)
 
 
-def exchanged(predictor: Predictor, captured: CapturedModule, folder: Path) -> ExchangedCore:
+def exchanged(predictor: Predictor, captured: CapturedModule, folder: Path, smallest_batch: int = 0) -> ExchangedCore:
+    """``smallest_batch`` stands for what was proven."""
     found, variant = attempt(captured, folder / "candidate")
     assert variant is not None, found.reason
+    assert variant.dimensions[0].minimum == 0
+    variant = replace(variant, dimensions=(replace(variant.dimensions[0], minimum=smallest_batch),))
     candidate = Candidate("net", "v0", found, variant, "candidate")
     chosen = finish_core(captured, "net", "onnxruntime", [candidate], folder, 1)
     manifest = Manifest(MANIFEST_VERSION, "api", "/api", "p.py", {}, {}, None, "info", 1, 1, 1, (), (chosen.core,), {})
@@ -227,6 +231,15 @@ def test_what_was_not_proven_runs_eager(
     assert core.counts.eager == {reason: 2}
     (line,) = (line for line in caplog.messages if "runs eager" in line)
     assert re.fullmatch(f"module predictor.net: this call runs eager: {told}", line)
+
+
+def test_an_empty_batch_that_was_not_proven_is_answered_by_the_module_itself(tmp_path: Path) -> None:
+    predictor = Predictor(Deep())
+    captured = capture(predictor, lambda net: net(torch.randn(3, 4)))
+    core = exchanged(predictor, captured, tmp_path, smallest_batch=1)
+    found = predictor.net(torch.randn(0, 4))["y"]
+    assert (found.shape, found.dtype) == ((0, 4), torch.float32)
+    assert core.counts.eager == {"size outside the proven range": 1}
 
 
 def test_a_changed_attribute_runs_eager(tmp_path: Path) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
+from cortex_compile.compiler import prove_sizes
 from cortex_compile.compiler.find_positions import find_positions
-from cortex_compile.compiler.read_limits import ModuleLimits
+from cortex_compile.compiler.read_limits import ModuleLimits, read_limits
 from cortex_compile.compiler.tensor_sizes import find_families
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 
 Function = Callable[[torch.Tensor], torch.Tensor]
+NOTHING_STATED = ModuleLimits()
 
 
-def prove(eager: Function, compiled: Function, *calls: torch.Tensor) -> Proof:
+def prove(eager: Function, compiled: Function, *calls: torch.Tensor, limits: ModuleLimits = NOTHING_STATED) -> Proof:
     recorded = [[call] for call in calls]
     families = find_families(recorded)
     dimensions = {f"size{number}": family for number, family in enumerate(families)}
@@ -26,7 +28,7 @@ def prove(eager: Function, compiled: Function, *calls: torch.Tensor) -> Proof:
 
     positions = find_positions(recorded, families)
     return verify_numerics(
-        run(eager), run(compiled), recorded, dimensions, positions, ["x"], ["y"], Tolerances(), ModuleLimits()
+        run(eager), run(compiled), recorded, dimensions, positions, ["x"], ["y"], Tolerances(), limits
     )
 
 
@@ -128,3 +130,88 @@ def test_what_eager_itself_cannot_tell_apart_is_excused_far_from_the_samples_onl
     far = torch.zeros(2, 3)
     far[0, 0] = 1.0
     assert prove(steep, lambda x: steep(x) + 0.01, far).verdict.equal is False
+
+
+def test_sizes_0_and_1_and_the_largest_are_tried_and_said() -> None:
+    def at_least_one(x: torch.Tensor) -> torch.Tensor:
+        return x - x.amax(1, keepdim=True)  # torch refuses the largest of nothing
+
+    (batch, length) = prove(at_least_one, at_least_one, torch.randn(2, 7), torch.randn(3, 9)).verdict.bounds
+    assert (batch.minimum, batch.maximum) == (0, 64)
+    assert (length.minimum, length.maximum) == (1, 4096)
+    assert "on size 0 the module itself fails (IndexError: amax" in length.why_no_smaller
+    assert "4096" in length.why_no_larger
+
+
+def test_a_graph_that_fails_on_nothing_alone_is_used_for_something() -> None:
+    def needs_a_row(x: torch.Tensor) -> torch.Tensor:
+        if x.numel() == 0 and x.shape[0] + x.shape[1] == 0:
+            raise ValueError("nothing at all")
+        return x * 2
+
+    proof = prove(double, needs_a_row, torch.randn(2, 7))
+    assert proof.verdict.equal
+    assert [dimension.minimum for dimension in proof.dimensions] == [1, 1]
+
+
+def test_a_sample_that_is_empty_is_resized() -> None:
+    proof = prove(double, double, torch.zeros(1, 0), torch.zeros(1, 3))
+    assert proof.verdict.equal, proof.verdict.reason
+    assert all(dimension.minimum == 0 for dimension in proof.dimensions)
+
+
+class Positioned(torch.nn.Module):
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.config = type("Config", (), {})()
+        self.config.max_position_embeddings = positions
+        self.config.hidden_size = 300
+        self.config.pad_token_id = 1
+        self.position_embeddings = torch.nn.Embedding(positions + 2, 4)
+
+
+def test_what_a_module_states_is_tried_and_so_is_the_next_size() -> None:
+    limits = read_limits(Positioned(300))
+    assert [(each.size, each.where) for each in limits.sizes] == [
+        (300, "config.max_position_embeddings"),
+        (302, "position_embeddings.weight"),
+    ]
+    assert limits.pad_value == 1
+
+    def ends(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] > 300:
+            raise IndexError("no more positions")
+        return x * 2
+
+    proof = prove(ends, double, torch.randn(2, 7), torch.randn(3, 9), limits=limits)
+    bounds = proof.verdict.bounds[1]
+    assert bounds.maximum == 300
+    assert bounds.why_no_larger == (
+        "on size 301 the module itself fails (IndexError: no more positions);"
+        " it states config.max_position_embeddings = 300"
+    )
+    tried = proof.verdict.sizes_tried["size1"]
+    assert 287 not in tried
+    assert proof.verdict.calls_compared < 60
+
+
+def test_a_size_that_would_take_too_long_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove_sizes, "SLOWEST_S", -1.0)
+    proof = prove(double, double, torch.randn(2, 7), torch.randn(3, 9), limits=read_limits(Positioned(300)))
+    (batch, length) = proof.verdict.bounds
+    assert (batch.maximum, length.maximum) == (64, 303)
+    assert "size 351 was not tried, since comparing it would take about" in length.why_no_larger
+    monkeypatch.setattr(prove_sizes, "SLOWEST_END_S", -1.0)
+    proof = prove(double, double, torch.randn(2, 7), torch.randn(3, 9), limits=read_limits(Positioned(300)))
+    assert [each.maximum for each in proof.verdict.bounds] == [4, 10]
+
+
+def test_why_rows_are_no_batch_is_said() -> None:
+    def centred(x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean(0, keepdim=True)
+
+    def one_row_for_all(x: torch.Tensor) -> torch.Tensor:
+        return x[:1]
+
+    assert "row 0 of 5" in prove(centred, centred, torch.randn(2, 5)).verdict.batch_reason
+    assert "an output has no row" in prove(one_row_for_all, one_row_for_all, torch.randn(2, 5)).verdict.batch_reason
