@@ -99,8 +99,9 @@ def exchanged(predictor: Predictor, captured: CapturedModule, folder: Path, smal
     """``smallest_batch`` stands for what was proven."""
     found, variant = attempt(captured, folder / "candidate")
     assert variant is not None, found.reason
-    assert variant.dimensions[0].minimum == 0
-    variant = replace(variant, dimensions=(replace(variant.dimensions[0], minimum=smallest_batch),))
+    batch, *others = variant.dimensions
+    assert batch.minimum == 0
+    variant = replace(variant, dimensions=(replace(batch, minimum=smallest_batch), *others))
     candidate = Candidate("net", "v0", found, variant, "candidate")
     chosen = finish_core(captured, "net", "onnxruntime", [candidate], folder, 1)
     manifest = Manifest(MANIFEST_VERSION, "api", "/api", "p.py", {}, {}, None, "info", 1, 1, 1, (), (chosen.core,), {})
