@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ..contract import requests_table, server_table
+from ..contract import later_table, requests_table, server_table
 from ..contract.live import TIMEOUT_S, Live
 from ..contract.table import Ask
 from .requests import REQUESTS, SETTINGS, FuzzedRequest, check_answer, multipart_requests, send
 
 pytestmark = pytest.mark.triton
 
-_ASKED = [proof for row in requests_table.ROWS for proof in row.proofs if isinstance(proof, Ask)]
+_ASKED = [
+    proof
+    for table in (requests_table, server_table, later_table)
+    for row in table.ROWS
+    for proof in row.proofs
+    if isinstance(proof, Ask)
+]
 FROM_THE_TABLE = [
     FuzzedRequest(
         ask.body,
@@ -24,14 +31,10 @@ FROM_THE_TABLE = [
         tuple((name, value.encode()) for name, value in ask.headers),
     )
     for ask in _ASKED
-    if ask.raw is None and ask.path is None
+    if ask.raw is None and ask.method == "POST"
 ]
-RAW_FROM_THE_TABLE = [
-    proof.raw
-    for row in (*requests_table.ROWS, *server_table.ROWS)
-    for proof in row.proofs
-    if isinstance(proof, Ask) and proof.raw is not None
-]
+# To a path that there is here.
+RAW_FROM_THE_TABLE = [re.sub(rb"^POST /[a-z-]+", b"POST /fuzz", ask.raw) for ask in _ASKED if ask.raw is not None]
 
 
 @pytest.mark.parametrize("request_", FROM_THE_TABLE)
