@@ -77,6 +77,8 @@ def core_config(
             _add(tensors, spec.name, spec.dtype, _dims(spec, batched=max_batch_size > 0))
     if max_batch_size > 1:
         batching = config.dynamic_batching
+        # An idle core never waits for a batch to fill: what comes while it runs is the next batch. Nor has ONNX Runtime
+        # a batch size that it prefers.
         batching.max_queue_delay_microseconds = 0
         policy = batching.default_queue_policy
         policy.max_queue_size = max(_QUEUED_BATCHES * max_batch_size, in_flight)

@@ -37,7 +37,7 @@ class RemoteSession:
         for padding, buckets in self._paddings:
             size = padding.size_of(inputs)
             bucket = bucket_for(size, buckets)
-            if bucket > size and not padding.hides_a_row(inputs):
+            if bucket > size and padding.is_proven_for(inputs):
                 filled = padding.fill_up(filled, bucket)
                 cuts.append((padding, size))
         results = self._call_remote(self._model, dict(zip(self._input_names, filled, strict=True)), self._output_names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,9 +123,10 @@ def test_a_call_that_needs_no_filling_goes_as_it_is() -> None:
     assert core.asked == [[exact], [longer], [[]]]
 
 
-def test_a_row_that_is_hidden_whole_is_not_filled_up() -> None:
+@pytest.mark.parametrize("hidden", [[0, 0], [0, 1]])
+def test_a_row_that_is_hidden_from_its_start_is_not_filled_up(hidden: list[int]) -> None:
     core = Core()
-    ask(core, [[1, 2], [3, 4]], [[1, 1], [0, 0]])
+    ask(core, [[1, 2], [3, 4]], [[1, 1], hidden])
     assert core.asked == [[[1, 2], [3, 4]]]
 
 
