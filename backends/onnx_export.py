@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from cortex_compile.backends.export_reasons import explain_export_failure
 from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, Refused
 
 # What the ONNX Runtime inside the oldest supported Triton image reads (26.06), with room to spare.
@@ -53,7 +54,7 @@ def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused
         path = folder / GRAPH_FILE
         program.save(path, external_data=True)
     except Exception as error:
-        return Refused("export", _reason(error))
+        return Refused("export", explain_export_failure(error))
     model = onnx.load(path, load_external_data=False)
     if [value.name for value in model.graph.input] != list(request.input_names):
         return Refused("export", "the exporter changed the inputs")
@@ -74,12 +75,3 @@ def _shape(value: Any) -> tuple[int | str, ...]:
         else:
             shape.append(dimension.dim_param or f"{value.name}_{axis}")
     return tuple(shape)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line that says something, from the innermost cause: torch wraps the reason in pages of advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
-    return f"{type(error).__name__}: {text}"[:500]

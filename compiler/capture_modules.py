@@ -14,11 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from cortex_compile.compiler.side_effects import WatchedCall
 from cortex_compile.python_backend.caches import UnsupportedCache
 from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, dump_spec, flatten_arguments
 from cortex_compile.python_backend.drift import hooked_part
 from cortex_compile.python_backend.find_modules import find_modules
+from cortex_compile.python_backend.kept_forwards import find_kept_forwards
 from cortex_compile.python_backend.results import ResultPlan, plan_result
+from cortex_compile.python_backend.user_records import Record
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 # Calls of one signature that are kept with their tensors: enough to see which sizes vary.
 KEPT_CALLS = 4
 # Containers whose meaning survives being taken apart and rebuilt. A cache that is updated in place does not.
-_CONTAINERS = (tuple, list, dict)
+_CONTAINERS = (tuple, list, dict, Record)
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,15 @@ def capture_modules(
     if "torch" not in sys.modules:
         answer_samples()
         return ()
-    recorder = _Recorder(project, frozenset(map(id, opened)))
-    with recorder.recording(find_modules(predictor, user_module).values()):
+    known = find_modules(predictor, user_module)
+    recorder = _Recorder(project, known, frozenset(map(id, opened)))
+    with ExitStack() as undo:
+        for kept in find_kept_forwards(predictor, user_module):
+            kept.call_late()
+            undo.callback(kept.put_back)
+        undo.enter_context(recorder.recording(known.values()))
         answer_samples()
-    paths = {id(module): path for path, module in reversed(find_modules(predictor, user_module).items())}
+    paths = {id(module): path for path, module in find_modules(predictor, user_module).items()}
     for captured in recorder.captured.values():
         captured.path = paths.get(id(captured.module), "")
         if not captured.path:
@@ -90,7 +98,8 @@ def capture_modules(
 
 
 class _Recorder:
-    def __init__(self, project: Path, opened: frozenset[int]) -> None:
+    def __init__(self, project: Path, known: dict[str, Any], opened: frozenset[int]) -> None:
+        self._paths = {id(module): path for path, module in known.items()}
         self._opened = opened
         self.captured: dict[int, CapturedModule] = {}
         self._project = str(project.resolve())
@@ -138,7 +147,8 @@ class _Recorder:
             return call(*args, **kwargs)
         captured = self.captured.get(id(module))
         if captured is None:
-            captured = CapturedModule("", module, self._caller())
+            path = self._paths.get(id(module), type(module).__name__)
+            captured = CapturedModule(path, module, self._caller())
             self.captured[id(module)] = captured
         captured.count += 1
         self._inside = True
@@ -164,6 +174,9 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
     import torch
 
     module = captured.module
+    if torch.is_autocast_enabled("cpu"):
+        captured.refused = "it is called inside torch.autocast, where a graph would not do the same; call it outside"
+        return call(*args, **kwargs)
     try:
         arguments = flatten_arguments(args, kwargs)
         _check_containers(arguments.spec, "an argument")
@@ -172,22 +185,10 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
         captured.refused = f"an argument cannot go through a graph: {error}"
         return call(*args, **kwargs)
     copies = replace(arguments, tensors=tuple(_copy(tensor) for tensor in arguments.tensors), caches=())
-    state = list(module.parameters()) + list(module.buffers())
-    random_before = torch.random.get_rng_state()
-    versions_before = _versions(state), _versions(arguments.tensors)
+    watched = WatchedCall(captured.path, module, arguments, args, kwargs)
     result = call(*args, **kwargs)
-    if not torch.equal(random_before, torch.random.get_rng_state()):
-        captured.refused = "it draws random numbers in forward" + (
-            ", since it is in training mode: call .eval() on it in __init__" if module.training else ""
-        )
-        return result
-    if _versions(state) != versions_before[0]:
-        captured.refused = "it changes its own buffers or parameters in forward" + (
-            ", since it is in training mode: call .eval() on it in __init__" if module.training else ""
-        )
-        return result
-    if _versions(arguments.tensors) != versions_before[1]:
-        captured.refused = "it changes its arguments in place"
+    captured.refused = watched.side_effect()
+    if captured.refused is not None:
         return result
     try:
         plan, outputs = plan_result(arguments, result)
@@ -196,7 +197,7 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
     except (UnsupportedLeaf, UnsupportedCache) as error:
         captured.refused = f"its result cannot come out of a graph: {error}"
         return result
-    reason = _unsupported(captured, arguments, outputs, state)
+    reason = _unsupported(captured, arguments, outputs)
     if reason is not None:
         captured.refused = reason
         return result
@@ -205,17 +206,17 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
     return result
 
 
-def _unsupported(
-    captured: CapturedModule, arguments: FlatTree, outputs: Sequence[torch.Tensor], state: list[Any]
-) -> str | None:
+def _unsupported(captured: CapturedModule, arguments: FlatTree, outputs: Sequence[torch.Tensor]) -> str | None:
+    module = captured.module
     if not arguments.tensors:
         return "it takes no tensor"
     if not outputs:
         return "it returns no tensor of its own"
-    storages = {tensor.untyped_storage().data_ptr() for tensor in (*arguments.tensors, *state) if tensor.numel()}
+    held = (*arguments.tensors, *module.parameters(), *module.buffers())
+    storages = {tensor.untyped_storage().data_ptr() for tensor in held if tensor.numel()}
     if any(tensor.numel() and tensor.untyped_storage().data_ptr() in storages for tensor in outputs):
-        return "its result shares memory with an argument or a parameter"
-    part = hooked_part(captured.module)
+        return "its result shares memory with an argument or a parameter; let it return a copy, .clone()"
+    part = hooked_part(module)
     if part is not None:
         return f"its part {part!r} has a hook, which a graph would not call"
     for tensor in (*arguments.tensors, *outputs):
@@ -266,8 +267,3 @@ def _check_containers(spec: Any, what: str) -> None:
 
 def _copy(tensor: Any) -> Any:
     return tensor.detach().clone()
-
-
-def _versions(tensors: Sequence[Any]) -> list[int]:
-    # A tensor made in inference mode keeps no version; nothing outside inference mode can change it in place.
-    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]

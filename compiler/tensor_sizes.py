@@ -77,10 +77,10 @@ def batch_axes(tensors: Sequence[torch.Tensor]) -> frozenset[Axis]:
 
 
 def choices_of_families(families: tuple[Family, ...]) -> tuple[tuple[Family, ...], ...]:
-    """What to export as varying, the most general choice first."""
+    """What to export as varying, the most general choice first; at the least what the samples vary."""
     seen = tuple(family for family in families if family.varied or family.is_batch)
     varied = tuple(family for family in families if family.varied)
-    return tuple(dict.fromkeys((families, seen, varied, ())))
+    return tuple(dict.fromkeys((families, seen, varied)))
 
 
 def resize(

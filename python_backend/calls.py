@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .caches import UnsupportedCache, is_cache, put_together, take_apart
+from .errors import BuildError
 from .manifest import CacheState, Leaf
+from .user_records import Record, UnknownRecord, is_record, open_records, register_record
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +54,12 @@ def flatten(tree: Any) -> FlatTree:
     import torch
     from torch.utils import _pytree as pytree
 
-    values, spec = pytree.tree_flatten(tree, is_leaf=is_cache)
+    values, spec = pytree.tree_flatten(tree, is_leaf=_is_leaf)
+    if any(is_record(value) for value in values):
+        try:
+            values, spec = pytree.tree_flatten(open_records(tree), is_leaf=_is_leaf)
+        except UnknownRecord as error:
+            raise UnsupportedLeaf(f"it holds {error}") from error
     tensors: list[torch.Tensor] = []
     leaves: list[Leaf] = []
     caches: list[Any] = []
@@ -78,6 +85,10 @@ def flatten(tree: Any) -> FlatTree:
     return FlatTree(tuple(tensors), tuple(leaves), spec, tuple(caches), tuple(states))
 
 
+def _is_leaf(value: Any) -> bool:
+    return is_cache(value) or is_record(value)
+
+
 def _where(spec: Any, index: int) -> str:
     return ".".join(str(key) for key in leaf_paths(spec)[index]) or "it"
 
@@ -93,6 +104,8 @@ def leaf_paths(spec: Any) -> list[tuple[int | str, ...]]:
     keys: list[int | str] = list(range(len(children)))
     if issubclass(spec.type, dict) and isinstance(spec.context, list) and len(spec.context) == len(children):
         keys = spec.context
+    elif spec.type is Record:
+        keys = list(spec.context[1:])
     return [(key, *rest) for key, child in zip(keys, children, strict=True) for rest in leaf_paths(child)]
 
 
@@ -149,9 +162,19 @@ def dump_spec(spec: Any) -> str:
 
 
 def load_spec(text: str) -> Any:
+    """
+    Raises:
+        BuildError: the tree holds a class that is not loaded here.
+    """
     from torch.utils import _pytree as pytree
 
-    return pytree.treespec_loads(text)
+    register_record()
+    try:
+        return pytree.treespec_loads(text)
+    except (NotImplementedError, LookupError) as error:
+        raise BuildError(
+            f"its arguments or its result are of a class that is not here ({error}); compile again"
+        ) from error
 
 
 def equal_constants(expected: Sequence[Leaf], found: Sequence[Leaf]) -> bool:

@@ -14,6 +14,7 @@ from .drift import find_drift
 from .errors import BuildError
 from .find_modules import find_modules
 from .fingerprint import locate_attributes
+from .kept_forwards import find_kept_forwards
 from .manifest import Core, Manifest, Variant
 from .remote_session import CallRemote, RemoteSession
 from .weights import map_weights
@@ -63,6 +64,10 @@ def exchange_cores(
         else:
             logger.info("module %s runs on %s (%s)", core.path, core.engine, core.placement)
         exchanged.append(result)
+    compiled = {id(modules[core.path]) for core in exchanged if core.state == "compiled"}
+    for kept in find_kept_forwards(predictor, user_module):
+        if id(kept.module) in compiled:
+            kept.call_late()
     return tuple(exchanged)
 
 

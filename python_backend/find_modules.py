@@ -34,7 +34,12 @@ def find_modules(predictor: object, user_module: ModuleType) -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is None:
         return {}
-    found: dict[str, Any] = {}
+    return {path: value for path, value in walk_objects(predictor, user_module) if isinstance(value, torch.nn.Module)}
+
+
+def walk_objects(predictor: object, user_module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Every object on the way to a module, each once, by its shortest path. torch must be imported."""
+    torch = sys.modules["torch"]
     seen: set[int] = set()
     keep_alive: list[Any] = []  # an id is only good while its object lives
     queue: deque[tuple[str, Any]] = deque(_roots(predictor, user_module))
@@ -44,12 +49,11 @@ def find_modules(predictor: object, user_module: ModuleType) -> dict[str, Any]:
             continue
         seen.add(id(value))
         keep_alive.append(value)
+        yield path, value
         if isinstance(value, torch.nn.Module):
-            found[path] = value
             queue.extend(_children_of_module(path, value))
         else:
             queue.extend(_children_of_object(path, value))
-    return found
 
 
 def _roots(predictor: object, user_module: ModuleType) -> Iterator[tuple[str, Any]]:

@@ -115,7 +115,7 @@ def test_arguments_are_copied_before_the_call_and_results_after_it() -> None:
     ("net", "use", "words"),
     [
         (DrawsNumbers().eval(), lambda p: p.net(torch.ones(1, 2)), "draws random numbers in forward"),
-        (nn.Dropout(), lambda p: p.net(torch.ones(1, 2)), "training mode: call .eval()"),
+        (nn.Dropout(), lambda p: p.net(torch.ones(1, 2)), "training mode; call predictor.net.eval()"),
         (Counts(), lambda p: p.net(torch.ones(1, 2)), "changes its own buffers"),
         (WritesIntoItsArgument(), lambda p: p.net(torch.ones(1, 2)), "changes its arguments in place"),
         (ReturnsAView(), lambda p: p.net(torch.ones(1, 2)), "shares memory with an argument"),
