@@ -5,7 +5,6 @@ It has known holes that can be used by whoever reaches its ports, so no setting 
 
 from __future__ import annotations
 
-import http.client
 import os
 import secrets
 import shutil
@@ -22,16 +21,10 @@ from typing import Self
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import TOKEN_HEADER, ServerSettings, server_arguments
 from cortex_compile.launchers.keep_server import Order
-from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports
+from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
 from cortex_compile.launchers.protocol import Endpoints
 from cortex_compile.launchers.served_models import ServedModel, read_builds
-from cortex_compile.launchers.server_folder import (
-    RunFolder,
-    assemble_run_folder,
-    find_installed_server,
-    python_based_backends,
-    server_environment,
-)
+from cortex_compile.launchers.server_folder import PreparedServer, prepare_embedded_server
 from cortex_compile.launchers.server_log import read_complaint, read_load_failures
 from cortex_compile.launchers.shared_memory import (
     choose_region_bytes,
@@ -45,7 +38,7 @@ _EXIT_TIMEOUT_S = 7
 # What is left of stop()'s time for killing and cleaning, when the server did not end by itself.
 _KILL_S = 2.0
 _ORPHAN_GRACE_S = 3.0
-_HARDWARE = "cpu"
+_LOG_NAME = "server.log"
 
 
 class EmbeddedServer:
@@ -55,6 +48,7 @@ class EmbeddedServer:
         builds: build folders, each of another name.
         http_port: Triton's HTTP port; 0 is a free one. The same goes for ``grpc_port`` and ``metrics_port``.
         log: is called with each line of the server's log, from a thread of its own.
+        prepare: finds the server and fills a folder of this run with what it needs; ours of PyPI, if nothing is said.
     """
 
     def __init__(
@@ -65,14 +59,16 @@ class EmbeddedServer:
         grpc_port: int = 8001,
         metrics_port: int = 8002,
         log: Callable[[str], None] | None = None,
+        prepare: Callable[[Path], PreparedServer] = prepare_embedded_server,
     ) -> None:
         self._builds = [Path(build).absolute() for build in builds]
         self._wanted_ports = Ports(http_port, grpc_port, metrics_port)
         self._log = log
+        self._prepare = prepare
         self._token = secrets.token_urlsafe(32)
         self._region_prefix = new_region_prefix()
         self._keeper: subprocess.Popen[str] | None = None
-        self._folder: RunFolder | None = None
+        self._folder: Path | None = None
         self._follower: threading.Thread | None = None
         self._stopping = threading.Event()
         self.server_pid: int | None = None
@@ -95,10 +91,10 @@ class EmbeddedServer:
         if self._folder is not None:
             raise LaunchError("This server was started before. Make another one.")
         try:
-            self.models = read_builds(self._builds, _HARDWARE)
             ports = choose_ports(self._wanted_ports)
             remove_regions_of_dead_launchers()
-            self._launch(ports)
+            self._folder = Path(tempfile.mkdtemp(prefix="cortex-compile-"))
+            self._launch(ports, self._prepare(self._folder))
             self._wait_until_ready(ports, timeout_s)
         except BaseException as error:
             self._end(timeout_s=_EXIT_TIMEOUT_S, keep_log=isinstance(error, LaunchError))
@@ -124,15 +120,15 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    def _launch(self, ports: Ports) -> None:
-        server = find_installed_server()
+    def _launch(self, ports: Ports, server: PreparedServer) -> None:
+        assert self._folder is not None
+        self.models = read_builds(self._builds, server.hardware)
         instances = sum(model.instances for model in self.models)
         region = {
             "shm-region-prefix-name": self._region_prefix,
             "shm-default-byte-size": str(choose_region_bytes(instances)),
         }
-        folder = assemble_run_folder(server, Path(tempfile.mkdtemp(prefix="cortex-compile-")))
-        self._folder = folder
+        log_file = self._folder / _LOG_NAME
         settings = ServerSettings(
             repositories=tuple(build / "model_repository" for build in self._builds),
             models=tuple(model.name for model in self.models),
@@ -141,22 +137,23 @@ class EmbeddedServer:
             grpc_port=ports.grpc,
             metrics_port=ports.metrics,
             token=self._token,
-            hardware=_HARDWARE,
+            hardware=server.hardware,
             exit_timeout_s=_EXIT_TIMEOUT_S,
-            gpu_metrics=False,  # they would start NVIDIA's host engine inside the server, with a log of its own
-            backend_directory=folder.backends,
-            backend_config={backend: region for backend in ("python", *python_based_backends())},
+            # Without a GPU they would start NVIDIA's host engine inside the server, with a log of its own.
+            gpu_metrics=server.hardware == "gpu",
+            backend_directory=server.backends,
+            backend_config={backend: region for backend in server.python_backends},
         )
         order = Order(
             launcher_pid=os.getpid(),
             command=[str(server.binary), *server_arguments(settings, server.version)],
-            environment=server_environment(server, folder),
-            log_file=str(folder.log_file),
+            environment=server.environment,
+            log_file=str(log_file),
             region_prefix=self._region_prefix,
-            folder=str(folder.root),
+            folder=str(self._folder),
             orphan_grace_s=_ORPHAN_GRACE_S,
         )
-        self._start_keeper(order, folder.log_file)
+        self._start_keeper(order, log_file)
 
     def _start_keeper(self, order: Order, log_file: Path) -> None:
         command = [sys.executable, "-P", "-m", "cortex_compile.launchers.keep_server"]
@@ -180,7 +177,7 @@ class EmbeddedServer:
 
     def _wait_until_ready(self, ports: Ports, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        while not _is_ready(ports.http):
+        while not is_ready(ports.http):
             if self.poll() is not None:
                 raise self._failure("The server ended while it was starting")
             if time.monotonic() > deadline:
@@ -189,7 +186,7 @@ class EmbeddedServer:
 
     def _failure(self, what: str) -> LaunchError:
         assert self._folder is not None
-        log_file = self._folder.log_file
+        log_file = self._folder / _LOG_NAME
         log = log_file.read_text(errors="replace")
         failures = read_load_failures(log)
         if failures:
@@ -206,12 +203,12 @@ class EmbeddedServer:
             self._stopping.set()
             self._follower.join(timeout=1.0)
         remove_regions(self._region_prefix)  # the keeper did, unless it was killed
-        if folder is not None:
-            if keep_log:
-                shutil.rmtree(folder.backends, ignore_errors=True)
-                shutil.rmtree(folder.libraries, ignore_errors=True)
-            else:
-                shutil.rmtree(folder.root, ignore_errors=True)
+        if folder is not None and keep_log and (folder / _LOG_NAME).is_file():
+            for each in folder.iterdir():
+                if each.is_dir():
+                    shutil.rmtree(each, ignore_errors=True)
+        elif folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _follow_log(self, log: Callable[[str], None], log_file: Path) -> None:
         with log_file.open(errors="replace") as lines:
@@ -238,14 +235,3 @@ def _end_keeper(keeper: subprocess.Popen[str], timeout_s: float) -> None:
         except subprocess.TimeoutExpired:
             keeper.kill()  # and the server gets its death signal
             keeper.wait()
-
-
-def _is_ready(http_port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, http_port, timeout=2.0)
-    try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -1,7 +1,8 @@
-"""Ports on the loopback address."""
+"""Ports on the loopback address: which are free, and whether Triton is ready on one."""
 
 from __future__ import annotations
 
+import http.client
 import random
 import socket
 from dataclasses import dataclass
@@ -74,3 +75,15 @@ def _free_port(taken: dict[int, str]) -> int:
             taken[port] = "a free port"
             return port
     raise LaunchError(f"No free port of {LOOPBACK} was found between {_CHOSEN_FROM.start} and {_CHOSEN_FROM.stop - 1}.")
+
+
+def is_ready(http_port: int) -> bool:
+    """Whether the Triton on this port says that it and every model in it are ready."""
+    connection = http.client.HTTPConnection(LOOPBACK, http_port, timeout=2.0)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -35,12 +35,40 @@ class InstalledServer:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of one run: the assembled backends, libraries that go before all others, and the log."""
+    """A folder of one run: the assembled backends, and libraries that go before all others."""
 
-    root: Path
     backends: Path
     libraries: Path
-    log_file: Path
+
+
+@dataclass(frozen=True)
+class PreparedServer:
+    """A tritonserver that can be started: how, and with which of its backends running Python."""
+
+    binary: Path
+    version: tuple[int, int]
+    backends: Path
+    python_backends: tuple[str, ...]
+    environment: dict[str, str]
+    hardware: str
+
+
+def prepare_embedded_server(root: Path) -> PreparedServer:
+    """The installed server, with what one run of it needs in ``root``.
+
+    Raises:
+        LaunchError: it is not installed, has no stub for this Python, or this Python has no shared library.
+    """
+    server = find_installed_server()
+    folder = assemble_run_folder(server, root)
+    return PreparedServer(
+        binary=server.binary,
+        version=server.version,
+        backends=folder.backends,
+        python_backends=("python", *python_based_backends()),
+        environment=server_environment(server, folder),
+        hardware="cpu",
+    )
 
 
 def find_installed_server() -> InstalledServer:
@@ -115,7 +143,7 @@ def assemble_run_folder(server: InstalledServer, root: Path) -> RunFolder:
     # The wheel carries a libpython of its own for its newest stub, under another name; this Python's must be taken.
     for bundled in server.libraries.glob(f"libpython3-*.{sys.version_info.minor}.so.1.0"):
         (libraries / bundled.name).symlink_to(server.libpython)
-    return RunFolder(root=root, backends=backends, libraries=libraries, log_file=root / "server.log")
+    return RunFolder(backends=backends, libraries=libraries)
 
 
 def python_based_backends() -> dict[str, Path]:

@@ -75,6 +75,14 @@ def choose_region_bytes(instances: int) -> int:
     return size
 
 
+def shared_memory_of_a_container(instances: int, largest_body_bytes: int) -> int:
+    """How large a container's own /dev/shm may become: each instance's region, grown by its largest request and answer.
+
+    It is a limit, and nothing is taken before it is used.
+    """
+    return instances * (2 * LARGEST_REGION + 2 * largest_body_bytes)
+
+
 def _regions() -> list[Path]:
     try:
         return list(SHARED_MEMORY.iterdir())

@@ -188,7 +188,7 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
             assert f"{flag} PORT" in last
 
 
-@pytest.mark.parametrize("runtime", ["docker", "triton", "https://host:1", "host:0x", "http://h:1/path"])
+@pytest.mark.parametrize("runtime", ["dokcer", "triton", "https://host:1", "host:0x", "http://h:1/path"])
 def test_runtimes_that_are_none(tmp_path: Path, runtime: str) -> None:
     answer = _fail("serve", told_build(tmp_path / "api", "api"), "--runtime", runtime)
     assert answer.returncode == 2

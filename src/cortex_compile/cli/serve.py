@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,14 +14,9 @@ from cortex_compile.errors import UsageError
 
 if TYPE_CHECKING:
     from cortex_compile.facade.api_route import ApiRoute
-    from cortex_compile.launchers.protocol import Endpoints
     from cortex_compile.python_backend.manifest import Manifest
 
 __all__ = ["serve"]
-
-# Together with the default of --drain-timeout below the ten seconds that people and Kubernetes give a process.
-_STOP_TRITON_S = 4.0
-_DEFAULT_GRPC_PORT = 8001
 
 
 @click.command(short_help="Serve builds on Triton, over HTTP.")
@@ -31,9 +25,13 @@ _DEFAULT_GRPC_PORT = 8001
     "--runtime",
     default="embedded",
     show_default=True,
-    metavar="embedded|HOST:PORT",
-    help="The server that runs the builds: the embedded one, or the gRPC address of a running Triton that has them.",
+    metavar="embedded|docker|image|HOST:PORT",
+    help="The server that runs the builds: the embedded one, one in a container, the one of the image that this runs "
+    "in, or the gRPC address of a running Triton that has them.",
 )
+@click.option("--image", help="With --runtime docker: the Triton image.  [default: NVIDIA's 26.06]")
+@click.option("--gpus", metavar="all|0,1|none", help="With --runtime docker: the container's GPUs.  [default: none]")
+@click.option("--memory", metavar="SIZE", help="With --runtime docker: the most that it may take, as 4g.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8888, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--triton-http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
@@ -58,6 +56,9 @@ _DEFAULT_GRPC_PORT = 8001
 def serve(
     builds: tuple[Path, ...],
     runtime: str,
+    image: str | None,
+    gpus: str | None,
+    memory: str | None,
     host: str,
     port: int,
     triton_http_port: int,
@@ -71,18 +72,19 @@ def serve(
     One build answers on / and on its endpoint, several each on their own. Stops at Ctrl-C or SIGTERM, when the
     requests under way are answered.
     """
+    from cortex_compile.cli.runtimes import parse_runtime, running_triton
     from cortex_compile.facade.cors import check_origin
     from cortex_compile.facade.server import listen, run_facade
     from cortex_compile.facade.settings import FacadeSettings
 
-    runtime_address = _address_of(runtime)
+    ports = (triton_http_port, triton_grpc_port, triton_metrics_port)
+    chosen = parse_runtime(runtime, ports, image, gpus, memory)
     origins = tuple(check_origin(origin) for origin in cors_origins)
     manifests = read_builds(builds)
     routes = _routes_of(builds, manifests)
     _log_to_stderr()
     listener = listen(host, port)
-    ports = (triton_http_port, triton_grpc_port, triton_metrics_port)
-    with contextlib.closing(listener), _triton(builds, runtime_address, ports) as (addresses, poll_triton):
+    with contextlib.closing(listener), running_triton(chosen, builds) as (addresses, poll_triton):
         run_facade(
             listener,
             routes,
@@ -92,32 +94,6 @@ def serve(
             poll_triton=poll_triton,
         )
     click.echo("Stopped.", err=True)
-
-
-def _address_of(runtime: str) -> str | None:
-    """The gRPC address of a running Triton, or None for the embedded server."""
-    from urllib.parse import urlsplit
-
-    if runtime == "embedded":
-        return None
-    if runtime == "docker":
-        raise UsageError(
-            "--runtime docker comes with the container launcher, which is not in this release; use --runtime embedded, "
-            "or start Triton yourself and give its gRPC address: --runtime HOST:8001"
-        )
-    address = urlsplit(runtime if "://" in runtime else f"grpc://{runtime}")
-    try:
-        port = address.port or _DEFAULT_GRPC_PORT
-    except ValueError:
-        port = 0
-    usable = ":" in runtime and address.scheme in ("grpc", "http") and address.hostname and port
-    if not usable or address.path not in ("", "/"):
-        raise UsageError(
-            f"--runtime {runtime!r} is neither 'embedded' nor the gRPC address of a running Triton, "
-            "as in 127.0.0.1:8001 or http://127.0.0.1:8001"
-        )
-    host = f"[{address.hostname}]" if ":" in str(address.hostname) else address.hostname
-    return f"{host}:{port}"
 
 
 def read_builds(builds: Sequence[Path]) -> list[Manifest]:
@@ -160,40 +136,6 @@ def _routes_of(builds: Sequence[Path], manifests: Sequence[Manifest]) -> list[Ap
         routes.append(route_of(manifest, Example(sample.content_type, text) if sample and text else None))
     check_routes(routes)
     return routes
-
-
-@contextlib.contextmanager
-def _triton(
-    builds: Sequence[Path], address: str | None, ports: tuple[int, int, int]
-) -> Iterator[tuple[Endpoints, Callable[[], int | None]]]:
-    """Where Triton listens, and what tells whether it has ended. The embedded server is stopped in the end."""
-    from cortex_compile.launchers.protocol import Endpoints
-
-    http_port, grpc_port, metrics_port = ports
-    if address is not None:
-        host = address.rpartition(":")[0]
-        yield Endpoints(f"{host}:{http_port}", address, f"{host}:{metrics_port}"), lambda: None
-        return
-    from cortex_compile.cli.server_lines import ServerLines
-    from cortex_compile.launchers.embedded import EmbeddedServer
-
-    server = EmbeddedServer(
-        builds, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, log=ServerLines().show
-    )
-    # Until the facade runs, and takes the signals over.
-    signal.signal(signal.SIGTERM, _exit_at_signal)
-    try:
-        click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
-        yield server.start(), server.poll
-    finally:
-        # A second signal must not leave Triton behind, half stopped.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        server.stop(_STOP_TRITON_S)
-
-
-def _exit_at_signal(*_: Any) -> None:
-    sys.exit(0)
 
 
 def _announce(url: str, builds: Sequence[Path], routes: Sequence[ApiRoute]) -> None:

@@ -1,0 +1,108 @@
+"""The watch over a container: its log is followed, and one that ends or is no longer ready is started again.
+
+Docker's own restart policy is not used: it would start a container again whose launcher is gone, tells nobody, and sees
+neither a server that hangs nor a Python process that died (which Triton's readiness tells since 25.12).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_LOOK_EVERY_S = 0.5
+# A server that repairs or loads something may be not ready for a while.
+_UNREADY_FOR_S = 20.0
+_REPAIRS, _WITHIN_S = 5, 600.0
+_STOP_S = 5
+_KILLED = 128 + 9
+
+
+class Watch:
+    """Over one container that was created. ``status`` is its exit status once it has ended for good."""
+
+    def __init__(self, container: Any, log: Callable[[str], None], tell: Callable[[str], None]) -> None:
+        self.status: int | None = None
+        self._container = container
+        self._log = log
+        self._tell = tell
+        self._repairs: deque[float] = deque(maxlen=_REPAIRS)
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start_container(self) -> None:
+        """Start it, with its log followed from the first line."""
+        lines = self._container.attach(stdout=True, stderr=True, stream=True, logs=False)
+        threading.Thread(target=self._follow, args=(lines,), daemon=True).start()
+        self._container.start()
+
+    def begin(self, is_ready: Callable[[], bool]) -> None:
+        """Repair from now on."""
+        self._thread = threading.Thread(target=self._watch, args=(is_ready,), daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Repair no more; returns when no repair is under way."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self, is_ready: Callable[[], bool]) -> None:
+        last_ready = time.monotonic()
+        while self.status is None and not self._ending.wait(_LOOK_EVERY_S):
+            try:
+                self._container.reload()
+                if self._container.status != "running":
+                    last_ready = self._repair(what_ended_it(self._container.attrs["State"], None))
+                elif is_ready():
+                    last_ready = time.monotonic()
+                elif time.monotonic() - last_ready > _UNREADY_FOR_S:
+                    self._container.stop(timeout=_STOP_S)
+                    last_ready = self._repair(f"Triton was not ready for {_UNREADY_FOR_S:g} s")
+            except Exception as error:
+                self._give_up(f"the Docker engine does not answer, or the container is gone ({error})")
+
+    def _repair(self, reason: str) -> float:
+        now = time.monotonic()
+        if len(self._repairs) == _REPAIRS and now - self._repairs[0] < _WITHIN_S:
+            self._give_up(f"{reason}, {_REPAIRS} times within {_WITHIN_S / 60:g} minutes")
+            return now
+        self._repairs.append(now)
+        self._tell(f"{reason}; starting it again.")
+        self.start_container()
+        # As long as loading takes, which has no limit of ours, readiness is not asked for.
+        return time.monotonic() + _WITHIN_S
+
+    def _give_up(self, reason: str) -> None:
+        self._tell(f"{reason[:1].upper()}{reason[1:]}; it is not started again.")
+        self.status = self._container.attrs.get("State", {}).get("ExitCode") or 1
+
+    def _follow(self, lines: Any) -> None:
+        rest = ""
+        for chunk in lines:
+            rest += chunk.decode(errors="replace")
+            *whole, rest = rest.split("\n")
+            for line in whole:
+                self._log(line)
+        if rest:
+            self._log(rest)
+
+
+def what_ended_it(state: Mapping[str, Any], memory: str | None) -> str:
+    """Why a container is not running, in words, from what the engine says of its state."""
+    code = state.get("ExitCode", 0)
+    if state.get("OOMKilled"):
+        limit = f" of {memory}" if memory else ""
+        return (
+            f"The container ran out of memory (exit status {code}): its limit{limit} is too small for the models; "
+            "give it more with --memory, or serve fewer processes"
+        )
+    if code == _KILLED:
+        return (
+            f"The container was killed (exit status {code}): by somebody, or by the system because the machine had no "
+            "memory left"
+        )
+    said = state.get("Error")
+    return f"The container ended (exit status {code}{f', {said}' if said else ''})"
