@@ -1,4 +1,4 @@
-"""torch's dynamo exporter, and what every ONNX file of ours has: one opset, one IR version, named weights."""
+"""An ONNX file from a module's call, and what every one of ours has: one opset, one IR version, named tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compile.backends.export_reasons import explain_export_failure
+from cortex_compile.backends.onnx_export_torchscript import write_by_torchscript
 from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, Refused
+from cortex_compile.errors import EngineError
 
 # What the ONNX Runtime inside the oldest supported Triton image reads (26.06), with room to spare.
 OPSET = 20
@@ -16,43 +18,22 @@ IR_VERSION = 10
 
 GRAPH_FILE = "model.onnx"
 
+# dynamo refuses control flow that depends on values, and knows how sizes hang together. What it does not know yet is
+# traced, which knows neither: a trace is believed only when it was made without a warning and then proven equal.
+EXPORTERS = ("dynamo", "torchscript")
+
 
 def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
-    """Write ``model.onnx`` and its weights as external data beside it into ``folder``.
-
-    The exporter refuses control flow that depends on values, which is what it must do: a graph that holds one branch
-    only answers wrongly on the other.
-    """
+    """Write ``model.onnx`` and its weights as external data beside it into ``folder``, by ``request.exporter``."""
     import onnx
-    import torch
 
-    dimension = torch.export.Dim
-    shapes = tuple(
-        {
-            axis: dimension.AUTO if (index, axis) in request.dynamic_axes else dimension.STATIC
-            for axis in range(example.dim())
-        }
-        for index, example in enumerate(request.examples)
-    )
+    path = folder / GRAPH_FILE
+    write = {"dynamo": _write_by_dynamo, "torchscript": write_by_torchscript}[request.exporter]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            # Its own deprecations, meant for its authors.
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                request.module,
-                request.examples,
-                dynamo=True,
-                dynamic_shapes=(shapes,),
-                input_names=list(request.input_names),
-                output_names=list(request.output_names),
-                opset_version=OPSET,
-                verbose=False,
-            )
-        assert program is not None  # only without dynamo
-        program.model.ir_version = IR_VERSION
-        path = folder / GRAPH_FILE
-        program.save(path, external_data=True)
+        write(request, path, OPSET, IR_VERSION)
+    except EngineError as error:
+        return Refused("export", str(error))
     except Exception as error:
         return Refused("export", explain_export_failure(error))
     model = onnx.load(path, load_external_data=False)
@@ -64,6 +45,36 @@ def export_onnx(request: ExportRequest, folder: Path) -> ExportedGraph | Refused
         tuple(_shape(value) for value in model.graph.input),
         tuple(_shape(value) for value in model.graph.output),
     )
+
+
+def _write_by_dynamo(request: ExportRequest, path: Path, opset: int, ir_version: int) -> None:
+    """Raises whatever torch raises: its own refusals of what it cannot prove are what we want of it."""
+    import torch
+
+    dimension = torch.export.Dim
+    shapes = tuple(
+        {
+            axis: dimension.AUTO if (index, axis) in request.dynamic_axes else dimension.STATIC
+            for axis in range(example.dim())
+        }
+        for index, example in enumerate(request.examples)
+    )
+    with warnings.catch_warnings():
+        # Its own deprecations, meant for its authors.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            request.module,
+            request.examples,
+            dynamo=True,
+            dynamic_shapes=(shapes,),
+            input_names=list(request.input_names),
+            output_names=list(request.output_names),
+            opset_version=opset,
+            verbose=False,
+        )
+    assert program is not None  # only without dynamo
+    program.model.ir_version = ir_version
+    program.save(path, external_data=True)
 
 
 def _shape(value: Any) -> tuple[int | str, ...]:

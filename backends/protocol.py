@@ -1,6 +1,7 @@
 """What an engine is: a thing that turns an exported module into a graph that it can run.
 
-An engine has a folder below ``backends/`` and a line in ``registry.py``. The three heavy things it does are separate
+An engine has a folder below ``backends/`` and a line in ``registry.py``, or it comes from another package by an entry
+point of the group ``cortex_compile.engines`` (``plugins.py``). The three heavy things it does are separate
 methods, since they run at different times: ``availability`` in ``doctor``, ``export`` in the compiler's child process,
 ``open_session`` wherever the graph runs.
 """
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["Available", "Engine", "ExportRequest", "ExportedGraph", "Missing", "Refused", "Session", "TritonSettings"]
+__all__ = [
+    "Accelerator",
+    "Available",
+    "Engine",
+    "ExportRequest",
+    "ExportedGraph",
+    "Missing",
+    "Refused",
+    "Session",
+    "SizeProfile",
+    "TritonSettings",
+]
 
 
 @dataclass(frozen=True)
@@ -43,12 +55,25 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class SizeProfile:
+    """A shape of each input, three times: the smallest, a typical and the largest that a graph has to take.
+
+    For engines that are built for a range of sizes. Inputs whose sizes go together have them together here.
+    """
+
+    minimum: tuple[tuple[int, ...], ...]
+    typical: tuple[tuple[int, ...], ...]
+    maximum: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class ExportRequest:
     """A module's call, ready for an exporter.
 
     ``module.forward(*tensors)`` takes tensors in the order of ``input_names`` and returns a tuple of them; it is in the
     user's training mode. ``examples`` have sizes of at least 2 in each dimension that may vary, so that no exporter
     mistakes it for a constant. ``dynamic_axes`` are the (input, axis) pairs that may vary; all others stay fixed.
+    ``exporter`` is one of the engine's ``exporters``.
     """
 
     module: torch.nn.Module
@@ -56,11 +81,16 @@ class ExportRequest:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     dynamic_axes: frozenset[tuple[int, int]]
+    exporter: str
+    sizes: SizeProfile
 
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """Files of one graph, all in one folder. Shapes are given per tensor: a size, or the name of a varying one."""
+    """Files of one graph, all in one folder. Shapes are given per tensor: a size, or the name of a varying one.
+
+    A graph that is not ONNX is one file: what may stand beside it is the external data of ONNX alone.
+    """
 
     graph: Path
     files: tuple[Path, ...]
@@ -69,12 +99,25 @@ class ExportedGraph:
 
 
 @dataclass(frozen=True)
+class Accelerator:
+    """One of ``optimization.execution_accelerators.gpu_execution_accelerator`` of config.pbtxt."""
+
+    name: str
+    parameters: dict[str, str]
+
+
+@dataclass(frozen=True)
 class TritonSettings:
-    """How Triton runs the graph: ``backend`` of config.pbtxt, the file's name in the version folder, parameters."""
+    """How Triton runs the graph: ``backend`` of config.pbtxt, the file's name in the version folder, parameters.
+
+    With ``warm_up``, calls of the smallest, a typical and the largest size are made before the model is ready.
+    """
 
     backend: str
     model_filename: str
     parameters: dict[str, str] = field(default_factory=dict)
+    accelerators: tuple[Accelerator, ...] = ()
+    warm_up: bool = False
 
 
 class Session(Protocol):
@@ -90,6 +133,17 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The word of ``--engine``: a Python identifier in lower case."""
+        ...
+
+    @property
+    def exporters(self) -> tuple[str, ...]:
+        """What can make its graphs, the preferred first; the next is asked where one refuses every choice of sizes."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions that run its graphs, and the one that the engine itself is from. Those installed are listed
+        in a build as what it needs, and what was found with one version is not believed of another."""
         ...
 
     def availability(self) -> Available | Missing:

@@ -155,6 +155,8 @@ class Attempt:
     reproduce: str
     verdict: Verdict | None = None
     measurements: tuple[Measurement, ...] = ()
+    exporter: str = ""
+    """What made the graph, where there is one."""
 
 
 @dataclass(frozen=True)

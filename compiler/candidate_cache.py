@@ -16,10 +16,12 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from cortex_compile import backends, compiler, model_repo_template, python_backend
+from cortex_compile.backends.registry import find_engine
 from cortex_compile.cache_folder import cache_folder
 from cortex_compile.compiler.artifacts import Candidate, Project
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
@@ -89,6 +91,7 @@ def _parts(
     yield from (engine, threads, project.settings.tolerances)
     yield from (platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
     yield {name: version for name, version in library_versions().items() if name not in ("numpy", "transformers")}
+    yield [_version_of(package) for package in find_engine(engine).packages]
     module = captured.module
     yield from (
         class_name(module),
@@ -103,6 +106,13 @@ def _parts(
         yield to_json((call.arguments.leaves, call.arguments.states, call.plan.leaves, call.plan.caches))
         for tensor in (*call.arguments.tensors, *call.outputs):
             yield from (tensor.dtype, tuple(tensor.shape), bytes_of(tensor))
+
+
+def _version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _sources(module: Any, project: Path) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import Attempt, Candidate, Choice, ChosenCore, ModuleRecord, Project, Trial
 from cortex_compile.compiler.config_pbtxt import why_not_remote
 from cortex_compile.python_backend.manifest import Core, Placement
@@ -99,6 +100,8 @@ def _placement(core: Core, project: Project) -> tuple[Placement, str]:
         return "local", ""
     if any(variant.result_caches for variant in core.variants):
         return "local", " (not remote: it is called for every token, and each call through Triton costs half a ms)"
+    if find_engine(core.engine).triton_settings(core.threads) is None:
+        return "local", f" (not remote: {core.engine} runs in the predictor's process only)"
     for variant in core.variants:
         problem = why_not_remote(variant)
         if problem is not None:

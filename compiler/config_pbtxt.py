@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from cortex_compile.backends.protocol import TritonSettings
+from cortex_compile.compiler.size_profile import size_profile
 from cortex_compile.errors import EngineError
 from cortex_compile.python_backend.manifest import Manifest, TensorSpec, Variant
 
@@ -87,6 +88,12 @@ def core_config(
     _add_instances(config, 1, kind)
     for key, value in sorted(settings.parameters.items()):
         config.parameters[key].string_value = value
+    for accelerator in settings.accelerators:
+        added = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name=accelerator.name)
+        for key, value in sorted(accelerator.parameters.items()):
+            added.parameters[key] = value
+    if settings.warm_up:
+        _add_warm_up(config, variant, batched=max_batch_size > 0)
     return _text_of(config)
 
 
@@ -113,6 +120,22 @@ def _max_batch_size(variant: Variant) -> int:
 def _dims(spec: TensorSpec, *, batched: bool) -> tuple[int, ...]:
     shape = spec.shape[1:] if batched else spec.shape
     return tuple(-1 if isinstance(size, str) else size for size in shape)
+
+
+def _add_warm_up(config: Any, variant: Variant, *, batched: bool) -> None:
+    """Zeros: as an index, any other number may be beyond a table."""
+    from tritonclient.grpc import model_config_pb2
+
+    sizes = size_profile(variant)
+    named = {"smallest": sizes.minimum, "typical": sizes.typical, "largest": sizes.maximum}
+    for name, shapes in named.items():
+        # Triton wants a batch size of 1 where there are no batches.
+        sample = config.model_warmup.add(name=name, batch_size=shapes[0][0] if batched else 1)
+        for spec, shape in zip(variant.inputs, shapes, strict=True):
+            data = sample.inputs[spec.name]
+            data.data_type = model_config_pb2.DataType.Value(_TYPES[spec.dtype])
+            data.dims.extend(shape[1:] if batched else shape)
+            data.zero_data = True
 
 
 def _new_config(name: str, backend: str, max_batch_size: int) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cortex_compile.backends.protocol import ExportRequest
+from cortex_compile.backends.protocol import ExportRequest, SizeProfile
 from cortex_compile.compiler.capture_modules import RecordedCall
 from cortex_compile.compiler.find_positions import Positions, resize_call
 from cortex_compile.compiler.tensor_sizes import Axis, Family
@@ -19,15 +19,24 @@ from cortex_compile.python_backend.results import ResultPlan, collect_outputs
 if TYPE_CHECKING:
     import torch
 
+# For engines that are built for a range of sizes: rows, and how many times the recorded other sizes.
+_LARGEST_BATCH = 32
+_HEADROOM = 4
+
 
 def make_export_request(
-    module: torch.nn.Module, call: RecordedCall, families: Sequence[Family], positions: Sequence[Positions] = ()
+    module: torch.nn.Module,
+    call: RecordedCall,
+    families: Sequence[Family],
+    positions: Sequence[Positions] = (),
+    exporter: str = "",
 ) -> ExportRequest:
     inputs = _tensor_names(_argument_labels(module, call.arguments), taken=())
     outputs = _tensor_names(_result_labels(call.plan), taken=inputs)
     axes = frozenset[Axis]().union(*(family.members for family in families))
     example = _example(call.arguments.tensors, families, positions)
-    return ExportRequest(tensors_only(module, call), example, inputs, outputs, axes)
+    sizes = _size_profile(call.arguments.tensors, families)
+    return ExportRequest(tensors_only(module, call), example, inputs, outputs, axes, exporter, sizes)
 
 
 def tensors_only(module: torch.nn.Module, call: RecordedCall) -> torch.nn.Module:
@@ -51,9 +60,17 @@ def tensors_only(module: torch.nn.Module, call: RecordedCall) -> torch.nn.Module
 
 @contextmanager
 def left_as_it_was(module: torch.nn.Module) -> Iterator[None]:
-    """Put back for every part what an exporter may change: training flags, and which parameters want gradients."""
+    """Put back for every part what an exporter may change: training flags, which parameters want gradients, and what
+    the buffers hold, since a trace runs the module."""
+    import torch
+
     flags = [(part, part.training) for part in module.modules()]
     gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    buffers = [
+        (part, name, buffer, buffer.detach().clone())
+        for part in module.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
     try:
         yield
     finally:
@@ -61,6 +78,11 @@ def left_as_it_was(module: torch.nn.Module) -> Iterator[None]:
             part.training = training
         for parameter, requires_grad in gradients:
             parameter.requires_grad = requires_grad
+        with torch.no_grad():
+            for part, name, buffer, values in buffers:
+                part._buffers[name] = buffer
+                if not torch.equal(buffer, values):
+                    buffer.copy_(values)
 
 
 def _example(
@@ -79,6 +101,26 @@ def _example(
             primes = (prime for prime in (2, 3, 5, 7, 11, 13, 17) if prime not in others)
             sizes |= family.sizes(size if size > 1 and size not in others else next(primes))
     return resize_call(tensors, sizes, positions)
+
+
+def _size_profile(tensors: Sequence[torch.Tensor], families: Sequence[Family]) -> SizeProfile:
+    """From one row or element up to some times the recorded sizes: an engine that is built for a range takes longer
+    and more memory for a larger one, and what lies beyond runs eager."""
+
+    def shapes(size_of: Callable[[Family, int], int]) -> tuple[tuple[int, ...], ...]:
+        sizes: dict[Axis, int] = {}
+        for family in families:
+            sizes |= family.sizes(size_of(family, family.size_in(tensors)))
+        return tuple(
+            tuple(sizes.get((index, axis), size) for axis, size in enumerate(tensor.shape))
+            for index, tensor in enumerate(tensors)
+        )
+
+    return SizeProfile(
+        minimum=shapes(lambda family, size: min(1, size)),
+        typical=shapes(lambda family, size: size),
+        maximum=shapes(lambda family, size: max(size, _LARGEST_BATCH) if family.is_batch else _HEADROOM * max(size, 1)),
+    )
 
 
 def _argument_labels(module: torch.nn.Module, arguments: FlatTree) -> Iterator[str]:

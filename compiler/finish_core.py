@@ -34,8 +34,12 @@ def finish_core(
     variants: list[Variant] = []
     for candidate in candidates:
         assert candidate.variant is not None  # only graphs that are equal and faster come here
-        graph = f"{candidate.variant_name}.onnx"
-        share_weights(work_folder / candidate.folder / candidate.variant.graph, folder / graph, weights)
+        exported = work_folder / candidate.folder / candidate.variant.graph
+        graph = f"{candidate.variant_name}{exported.suffix}"
+        if exported.suffix == ".onnx":
+            share_weights(exported, folder / graph, weights)
+        else:
+            shutil.copyfile(exported, folder / graph)
         variants.append(replace(candidate.variant, graph=graph))
     core = Core(
         name=name,

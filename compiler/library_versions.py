@@ -14,7 +14,13 @@ __all__ = ["library_versions"]
 # May change what the user's modules mean: told where the predictor imported them, in the words of the library itself.
 _OF_THE_PREDICTOR = ("torch", "transformers", "numpy")
 # Make and run the graphs: told where they are installed, since what comes from the cache imports none of them.
-_OF_THE_ENGINES = {"onnx": ("onnx",), "onnxscript": ("onnxscript",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+_OF_THE_ENGINES = {
+    "onnx": ("onnx",),
+    "onnxscript": ("onnxscript",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt",),
+}
 
 
 def library_versions(packages: Iterable[str] = ()) -> dict[str, str]:
@@ -29,4 +35,12 @@ def library_versions(packages: Iterable[str] = ()) -> dict[str, str]:
             with suppress(metadata.PackageNotFoundError):
                 versions[name] = metadata.version(distribution)
                 break
-    return versions
+    return versions | _gpu()
+
+
+def _gpu() -> dict[str, str]:
+    """A plan of TensorRT's is for one kind of GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    return {"gpu": str(torch.cuda.get_device_name())}

@@ -72,7 +72,8 @@ def seconds_in_words(value: float) -> str:
 
 
 def outcome_of(attempt: Attempt) -> str:
-    return "equal and faster" if attempt.refused_at is None else f"refused at {attempt.refused_at}"
+    outcome = "equal and faster" if attempt.refused_at is None else f"refused at {attempt.refused_at}"
+    return f"{outcome} (exported by {attempt.exporter})" if attempt.exporter else outcome
 
 
 def difference_in_words(difference: Difference) -> str:

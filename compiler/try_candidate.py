@@ -56,31 +56,59 @@ def try_candidate(
 ) -> tuple[Attempt, Variant | None]:
     """Export with as many varying sizes as the module allows, prove the graph equal, and see whether it is faster.
 
+    An engine's next exporter is asked where the one before makes no graph at all.
+
     Args:
         folder: where the graph's files go; empty.
         tell: called as each stage starts.
     """
+    refused: list[Attempt] = []
+    for exporter in engine.exporters:
+        attempt, variant = _try_exporter(
+            captured, signature, variant_name, engine, exporter, folder, threads, reproduce, tell, tolerances
+        )
+        if attempt.refused_at != "export":
+            return attempt, variant
+        refused.append(attempt)
+    reasons = [f"{exporter}: {attempt.reason}" for exporter, attempt in zip(engine.exporters, refused, strict=True)]
+    reason = refused[0].reason if len(set(reason.partition(": ")[2] for reason in reasons)) == 1 else "; ".join(reasons)
+    return Attempt(engine.name, "export", reason, reproduce), None
+
+
+def _try_exporter(
+    captured: CapturedModule,
+    signature: CapturedSignature,
+    variant_name: str,
+    engine: Engine,
+    exporter: str,
+    folder: Path,
+    threads: int,
+    reproduce: str,
+    tell: Tell,
+    tolerances: Tolerances,
+) -> tuple[Attempt, Variant | None]:
     attempt = Attempt(engine.name, "export", "", reproduce)
     recorded = [call.arguments.tensors for call in signature.calls]
     families = find_families(recorded)
     positions = find_positions(recorded, families)
     for number, varying in enumerate(choices_of_families(families)):
-        place = folder / str(number)
+        place = folder / exporter / str(number)
         place.mkdir(parents=True)
         result = _export_and_verify(
-            captured, signature, variant_name, engine, place, threads, varying, positions, tell, tolerances
+            captured, signature, variant_name, engine, exporter, place, threads, varying, positions, tell, tolerances
         )
         if isinstance(result, _Equal):
             tell("measure")
             measurements, reason = _measure(captured, signature, result, threads)
             variant = replace(result.variant, graph=str(Path(result.variant.graph).relative_to(folder)))
             if reason:
-                return Attempt(engine.name, "measure", reason, reproduce, result.verdict, measurements), None
-            return Attempt(engine.name, None, "", reproduce, result.verdict, measurements), variant
+                return Attempt(engine.name, "measure", reason, reproduce, result.verdict, measurements, exporter), None
+            return Attempt(engine.name, None, "", reproduce, result.verdict, measurements, exporter), variant
         if result.reason == attempt.reason:
             break  # fewer varying sizes will not help
         if not attempt.reason or result.refused_at == "verify":
-            attempt = replace(result, reproduce=reproduce)
+            made_by = exporter if result.refused_at == "verify" else ""
+            attempt = replace(result, reproduce=reproduce, exporter=made_by)
     return attempt, None
 
 
@@ -89,6 +117,7 @@ def _export_and_verify(
     signature: CapturedSignature,
     variant_name: str,
     engine: Engine,
+    exporter: str,
     folder: Path,
     threads: int,
     varying: tuple[Family, ...],
@@ -98,7 +127,7 @@ def _export_and_verify(
 ) -> _Equal | Attempt:
     call = signature.calls[0]
     tell("export")
-    request = make_export_request(captured.module, call, varying, positions)
+    request = make_export_request(captured.module, call, varying, positions, exporter)
     try:
         with _no_grad():
             request.module(*request.examples)
@@ -129,7 +158,7 @@ def _export_and_verify(
         )
     if not proof.verdict.equal:
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)
-    variant = _variant(variant_name, signature, request, exported, proof)
+    variant = _variant(variant_name, signature, request, exported, proof, dimensions)
     variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
     return _Equal(variant, session, proof.verdict)
 
@@ -186,7 +215,12 @@ def _position_specs(
 
 
 def _variant(
-    name: str, signature: CapturedSignature, request: ExportRequest, exported: ExportedGraph, proof: Proof
+    name: str,
+    signature: CapturedSignature,
+    request: ExportRequest,
+    exported: ExportedGraph,
+    proof: Proof,
+    families: dict[str, Family],
 ) -> Variant:
     call = signature.calls[0]
     return Variant(
@@ -202,7 +236,10 @@ def _variant(
             {dimension.name for dimension in proof.dimensions},
         ),
         outputs=_tensor_specs(request.output_names, call.outputs, exported.output_shapes),
-        dimensions=proof.dimensions,
+        dimensions=tuple(
+            replace(dimension, typical=families[dimension.name].size_in(call.arguments.tensors))
+            for dimension in proof.dimensions
+        ),
         batch_dimension=proof.verdict.batch_dimension,
         graph=str(exported.graph),
         argument_caches=call.arguments.states,

@@ -17,10 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from cortex_compile.backends.protocol import Missing
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.answer_samples import answer_questions, load_predictor
 from cortex_compile.compiler.artifacts import (
     Candidate,
+    CompileSettings,
     ModuleRecord,
     Project,
     SignatureRecord,
@@ -34,7 +36,7 @@ from cortex_compile.compiler.library_versions import library_versions
 from cortex_compile.compiler.outside_files import OutsideFiles
 from cortex_compile.compiler.questions import questions_of
 from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
-from cortex_compile.errors import CortexCompileError
+from cortex_compile.errors import CortexCompileError, EngineError
 from cortex_compile.python_backend.fingerprint import class_name, packages_of
 from cortex_compile.python_backend.manifest import TensorSpec
 from cortex_compile.python_backend.records import from_json, to_json
@@ -69,6 +71,11 @@ class Teller:
 
 
 def run(request: WorkRequest, teller: Teller) -> None:
+    """
+    Raises:
+        EngineError: an engine that was asked for cannot be used here.
+    """
+    _check_engines(request.project.settings.engines)
     teller.tell("step", "load the predictor")
     outside = OutsideFiles()
     loaded, predictor = load_predictor(request.project)
@@ -102,6 +109,14 @@ def run(request: WorkRequest, teller: Teller) -> None:
         opened += refused
         teller.tell("step", "answer the samples again, to look into what was refused")
     teller.tell("versions", library_versions(packages))
+
+
+def _check_engines(names: Sequence[str]) -> None:
+    """One that was asked for by name and is not there is said at once, and not once for each module."""
+    for name in set(names).difference(CompileSettings().engines):
+        answer = find_engine(name).availability()
+        if isinstance(answer, Missing):
+            raise EngineError(f"engine {name!r} cannot be used here: {answer.reason}. Remedy: {answer.remedy}")
 
 
 def _answer_into(answers: list[Any], predictor: object, loaded: Any, questions: Sequence[Any]) -> None:

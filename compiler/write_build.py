@@ -17,8 +17,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from cortex_compile.backends.protocol import TritonSettings
+from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import ChosenCore, Project
-from cortex_compile.compiler.config_pbtxt import core_config, predictor_config
+from cortex_compile.compiler.config_pbtxt import predictor_config
+from cortex_compile.compiler.core_configs import configs_of_core
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_requirements import installed_requirement
 from cortex_compile.errors import EngineError, ProjectError
@@ -30,7 +32,6 @@ SettingsOf = Callable[[str, int], TritonSettings | None]
 
 # form(max_part_size=…), which request.py uses, came with 0.44, and that asks for this python-multipart.
 _RUNTIME_MINIMUM = {"starlette": ">=0.44", "python-multipart": ">=0.0.18"}
-_OF_ENGINE = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "openvino": ("openvino",), "tensorrt": ("tensorrt",)}
 
 
 def write_build(
@@ -120,13 +121,9 @@ def _write_remote_model(
     for name in files[1:]:
         # A graph names its external data by file name, so that name stays.
         _link(source / name, version_folder / name)
-    in_flight = project.max_replica_concurrency
-    for_cpu = core_config(model.name, variant, settings, in_flight=in_flight)
-    (model / "config.pbtxt").write_text(for_cpu)
     (model / "configs").mkdir()
-    (model / "configs" / "cpu.pbtxt").write_text(for_cpu)
-    for_gpu = core_config(model.name, variant, settings, in_flight=in_flight, kind="KIND_GPU")
-    (model / "configs" / "gpu.pbtxt").write_text(for_gpu)
+    for name, config in configs_of_core(model.name, variant, settings, project.max_replica_concurrency).items():
+        (model / name).write_text(config)
 
 
 def _external_data_of(graph: Path) -> tuple[str, ...]:
@@ -206,7 +203,8 @@ def _requirements_of(project: Project, cores: Sequence[Core]) -> tuple[str, ...]
     wanted = ["numpy"]
     if cores:
         wanted.append("torch")
-        wanted += [name for engine in sorted({core.engine for core in cores}) for name in _OF_ENGINE.get(engine, ())]
+        engines = sorted({core.engine for core in cores})
+        wanted += [package for engine in engines for package in find_engine(engine).packages]
     versions = {distribution: _installed_version(distribution) for distribution in wanted}
     own = {canonicalize_name(name): installed_requirement(name, found) for name, found in versions.items() if found}
     minimum = {name: SpecifierSet(text) for name, text in _RUNTIME_MINIMUM.items()}

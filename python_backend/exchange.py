@@ -16,6 +16,7 @@ from .find_modules import find_modules
 from .fingerprint import locate_attributes
 from .kept_forwards import find_kept_forwards
 from .manifest import Core, Manifest, Variant
+from .open_session import open_session
 from .remote_session import CallRemote, RemoteSession
 from .weights import map_weights
 
@@ -91,11 +92,7 @@ def _open_session(core: Core, variant: Variant, version_folder: Path, call_remot
     if core.placement == "remote":
         assert call_remote is not None  # exchange_cores has looked
         return RemoteSession(call_remote, variant)
-    if core.engine == "onnxruntime":
-        from .onnxruntime_session import OnnxRuntimeSession
-
-        return OnnxRuntimeSession(version_folder / variant.graph, core.threads)
-    raise BuildError(f"engine {core.engine!r} is unknown to this runtime")
+    return open_session(core.engine, version_folder / variant.graph, core.threads)
 
 
 def install_forward(core: Core, module: Any, variants: Sequence[ReadyVariant], counts: CallCounts) -> None:

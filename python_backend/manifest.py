@@ -36,11 +36,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A size that may vary between calls, and the sizes on which the graph was proven (both ends included)."""
+    """A size that may vary between calls, and the sizes on which the graph was proven (both ends included).
+
+    ``typical`` is what it was in the first recorded call; None in builds that do not say so.
+    """
 
     name: str
     minimum: int
     maximum: int
+    typical: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from cortex_compile.errors import EngineError
 
 class EagerEngine:
     name = "eager"
+    exporters: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
     def availability(self) -> Available | Missing:
         remedy = "pip install torch (README.md tells how to get the CPU build)"

@@ -1,10 +1,10 @@
-"""ONNX Runtime on the CPU, from a graph of torch's dynamo exporter."""
+"""ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cortex_compile.backends.onnx_export import export_onnx
+from cortex_compile.backends.onnx_export import EXPORTERS, export_onnx
 from cortex_compile.backends.protocol import (
     Available,
     ExportedGraph,
@@ -14,6 +14,7 @@ from cortex_compile.backends.protocol import (
     Session,
     TritonSettings,
 )
+from cortex_compile.backends.small_model import DOUBLED, INPUT, small_model
 from cortex_compile.errors import BuildError, EngineError
 
 REMEDY = "pip install 'cortex-compile[cpu]'"
@@ -21,27 +22,24 @@ REMEDY = "pip install 'cortex-compile[cpu]'"
 
 class OnnxRuntimeEngine:
     name = "onnxruntime"
+    exporters = EXPORTERS
+    packages = ("onnxruntime", "onnxruntime-gpu")
 
     def availability(self) -> Available | Missing:
         try:
             import numpy as np
-            import onnx
             import onnxruntime
-            import onnxscript  # noqa: F401  # torch's exporter needs it
+
+            model = small_model()
         except ImportError as error:
             return Missing(f"{error.name} is not installed", REMEDY)
         try:
-            double = onnx.helper.make_node("Add", ["x", "x"], ["y"])
-            tensor = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in "xy"]
-            graph = onnx.helper.make_graph([double], "double", tensor[:1], tensor[1:])
-            opset = [onnx.helper.make_opsetid("", 20)]
-            model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
-            session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-            (found,) = session.run(None, {"x": np.array([1, 2, 3], np.float32)})
+            session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            (found,) = session.run(None, {"x": np.array(INPUT, np.float32)})
         except Exception as error:
             return Missing(f"it failed on a small model: {error}", REMEDY)
-        if found.tolist() != [2.0, 4.0, 6.0]:
-            return Missing(f"it computed 2 * [1, 2, 3] = {found.tolist()}", REMEDY)
+        if found.tolist() != DOUBLED:
+            return Missing(f"it computed 2 * {INPUT} = {found.tolist()}", REMEDY)
         return Available(onnxruntime.__version__)
 
     def export(self, request: ExportRequest, folder: Path) -> ExportedGraph | Refused:

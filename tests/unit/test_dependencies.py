@@ -24,7 +24,7 @@ CONTRACT = {"errors", "python_backend.errors", "python_backend.manifest", "pytho
 ROOT_MODULES = {path.stem for path in (ROOT / "src" / "cortex_compile").glob("*.py")} - {"__init__", "__main__"}
 ALLOWED = {
     "python_backend": set[str](),
-    "backends": {"errors", "python_backend"},
+    "backends": {"cache_folder", "errors", "python_backend"},
     "compiler": {"", *ROOT_MODULES, "python_backend", "backends", "model_repo_template"},
     "facade": {"", *CONTRACT},
     "launchers": {"", "cache_folder", *CONTRACT},

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path), help="The build folder. Default: build/NAME.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="In this release: cpu.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="In this release: fp32.")
-@click.option("--engine", "engines", multiple=True, metavar="NAME", help="Try only this engine; may repeat.")
+@click.option(
+    "--engine", "engines", multiple=True, metavar="NAME", help="Try only this engine (docs/engines.md); may repeat."
+)
 @click.option("--placement", type=click.Choice(["auto", "local", "remote"]), help="Where compiled modules run.")
 @click.option("--only", metavar="PATH", help="Compile only this module, as the report names it.")
 @click.option("--fresh", is_flag=True, help="Try everything again, whatever an earlier compile found.")

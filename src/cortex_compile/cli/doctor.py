@@ -23,9 +23,9 @@ _STYLES = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
     """Check what this machine can compile and serve with. Exit code 1 when a check fails."""
-    from cortex_compile.backends.registry import ENGINES
+    from cortex_compile.backends.registry import all_engines
 
-    rows = [check_python(), check_numpy(), check_torch(), *engine_checks(ENGINES), check_onnxruntime_packages()]
+    rows = [check_python(), check_numpy(), check_torch(), *engine_checks(all_engines()), check_onnxruntime_packages()]
     rows += [*server_checks(), *port_checks()]
     if as_json:
         _print_json(rows)
