@@ -146,6 +146,24 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class SizePoint:
+    """Medians at one size, in milliseconds."""
+
+    size: int
+    eager_ms: float
+    compiled_ms: float
+
+
+@dataclass(frozen=True)
+class SizeCurve:
+    """How latency grows along a dimension; ``sample_size`` is its size in the sample that the other sizes are of."""
+
+    dimension: str
+    sample_size: int
+    points: tuple[SizePoint, ...]
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One engine tried on one signature. ``refused_at`` is None for a graph that is equal and faster."""
 
@@ -155,6 +173,10 @@ class Attempt:
     reproduce: str
     verdict: Verdict | None = None
     measurements: tuple[Measurement, ...] = ()
+    curves: tuple[SizeCurve, ...] = ()
+    """At a few proven sizes besides the samples', where the graph is equal and faster."""
+    session_mib: float | None = None
+    """What opening the graph took of memory of its own, packed weights for the most part."""
     exporter: str = ""
     """What made the graph, where there is one."""
 
@@ -184,6 +206,8 @@ class ModuleReport:
     placement: Placement
     decision: str
     signatures: tuple[SignatureReport, ...] = ()
+    disk_bytes: int = 0
+    """Of the graphs and weights that the build holds for it."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +224,16 @@ class SampleReport:
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Resident memory in MiB of the process that holds the predictor, after its first answers."""
+    """Resident memory in MiB of the process that holds the predictor, after its first answers.
+
+    What it does not share is its own; the rest is pages of files (libraries, mapped weights), which processes share.
+    The process was eager first, so what that left behind is in the figures after.
+    """
 
     eager_mib: float
     compiled_mib: float
+    eager_own_mib: float | None = None
+    compiled_own_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +251,8 @@ class Report:
     modules: tuple[ModuleReport, ...]
     samples: tuple[SampleReport, ...]
     memory: MemoryReport | None = None
+    peak_mib: dict[str, float] = field(default_factory=dict)
+    """The most memory that compiling took, by the process that took it."""
 
 
 @dataclass(frozen=True)
@@ -293,6 +325,8 @@ class Trial:
     """A sample was answered in chunks."""
     outside: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Files outside the project that loading and answering read: size in bytes, time of change in ns."""
+    peak_mib: float = 0.0
+    """The most memory that the workbench's process took."""
 
 
 @dataclass(frozen=True)
@@ -314,3 +348,4 @@ class Rehearsal:
     memory: MemoryReport | None
     states: dict[str, str]
     """For each core: "compiled", or why it was not exchanged."""
+    peak_mib: float = 0.0

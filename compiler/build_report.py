@@ -11,6 +11,7 @@ from cortex_compile import __version__
 from cortex_compile.compiler.artifacts import (
     REPORT_VERSION,
     Choice,
+    ChosenCore,
     ModuleRecord,
     ModuleReport,
     Project,
@@ -43,6 +44,7 @@ def build_report(
         ),
         samples=rehearsal.samples if rehearsal else (),
         memory=rehearsal.memory if rehearsal else None,
+        peak_mib=_peaks(trial, rehearsal),
     )
 
 
@@ -72,7 +74,19 @@ def _module_report(module: ModuleRecord, choice: Choice, trial: Trial) -> Module
         placement=choice.placement,
         decision=choice.reason,
         signatures=signatures,
+        disk_bytes=_disk_bytes(choice.core) if choice.core is not None else 0,
     )
+
+
+def _disk_bytes(core: ChosenCore) -> int:
+    """Of the graphs that are used and what lies beside them; a file of several names counts once."""
+    files = {file.stat().st_ino: file.stat().st_size for file in core.folder.rglob("*") if file.is_file()}
+    return sum(files.values())
+
+
+def _peaks(trial: Trial, rehearsal: Rehearsal | None) -> dict[str, float]:
+    peaks = {"trying engines": trial.peak_mib, "rehearsal": rehearsal.peak_mib if rehearsal else 0.0}
+    return {what: mib for what, mib in peaks.items() if mib}
 
 
 def _describe_machine(trial: Trial) -> dict[str, str]:

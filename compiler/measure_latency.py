@@ -17,20 +17,26 @@ MINIMUM_SPEEDUP = 1.05
 
 
 def measure_latency(
-    eager: Callable[[], object], compiled: Callable[[], object], inputs: str, threads: int, windows: int = WINDOWS
+    eager: Callable[[], object],
+    compiled: Callable[[], object],
+    inputs: str,
+    threads: int,
+    windows: int = WINDOWS,
+    window_s: float | None = None,
 ) -> Measurement:
     """Windows of eager and compiled alternate, so that a machine that slows down slows both."""
+    window_s = WINDOW_S if window_s is None else window_s
     for call in (eager, compiled):
         started = time.perf_counter()
         for _ in range(WARM_UP_RUNS):
             call()
-            if time.perf_counter() - started > WINDOW_S:
+            if time.perf_counter() - started > window_s:
                 break
     eager_ms: list[float] = []
     compiled_ms: list[float] = []
     for _ in range(windows):
-        eager_ms += _window(eager)
-        compiled_ms += _window(compiled)
+        eager_ms += _window(eager, window_s)
+        compiled_ms += _window(compiled, window_s)
     eager_p50, compiled_p50 = statistics.median(eager_ms), statistics.median(compiled_ms)
     return Measurement(
         inputs,
@@ -44,10 +50,10 @@ def measure_latency(
     )
 
 
-def _window(call: Callable[[], object]) -> list[float]:
+def _window(call: Callable[[], object], window_s: float) -> list[float]:
     times_ms: list[float] = []
     started = time.perf_counter()
-    while not times_ms or time.perf_counter() - started < WINDOW_S:
+    while not times_ms or time.perf_counter() - started < window_s:
         before = time.perf_counter()
         call()
         times_ms.append((time.perf_counter() - before) * 1e3)

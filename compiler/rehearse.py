@@ -19,6 +19,7 @@ from cortex_compile.compiler.answer_samples import answer_question, answer_quest
 from cortex_compile.compiler.artifacts import MemoryReport, Project, Rehearsal, SampleReport
 from cortex_compile.compiler.compare_answers import answers_equal
 from cortex_compile.compiler.measure_latency import measure_latency
+from cortex_compile.compiler.memory_use import own_mib, peak_mib, resident_mib
 from cortex_compile.compiler.questions import Question, questions_of
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.exchange import CallRemote, exchange_cores
@@ -43,12 +44,12 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
     questions = questions_of(project)
     eager = answer_questions(predictor, loaded, questions)
     again = answer_questions(predictor, loaded, questions)
-    eager_mib = _resident_mib()
+    before_mib, before_own_mib = resident_mib(), own_mib()
     version_folder = request.build / "model_repository" / manifest.name / "1"
     remote = _open_remote_cores(manifest, request.build / "model_repository")
     exchanged = exchange_cores(predictor, loaded.module, manifest, version_folder, remote)
     compiled = answer_questions(predictor, loaded, questions)
-    compiled_mib = _resident_mib()
+    after_mib, after_own_mib = resident_mib(), own_mib()
     switch = _Switch(predictor, loaded, manifest)
     samples = []
     for question, before, repeated, after in zip(questions, eager, again, compiled, strict=True):
@@ -72,7 +73,8 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
         core.name: "compiled" if core.state == "compiled" else f"{core.reason} {core.detail}".strip()
         for core in exchanged
     }
-    return Rehearsal(tuple(samples), MemoryReport(round(eager_mib, 1), round(compiled_mib, 1)), states)
+    memory = MemoryReport(*(round(mib, 1) for mib in (before_mib, after_mib, before_own_mib, after_own_mib)))
+    return Rehearsal(tuple(samples), memory, states, round(peak_mib(), 1))
 
 
 class _Switch:
@@ -112,11 +114,6 @@ def _open_remote_cores(manifest: Manifest, repository: Path) -> CallRemote:
         return session.run([inputs[name] for name in names])
 
     return call
-
-
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:

@@ -12,9 +12,11 @@ __all__ = [
     "headline_of",
     "milliseconds",
     "outcome_of",
+    "peaks_in_words",
     "proof_in_words",
     "seconds_in_words",
     "speedup_in_words",
+    "stored_in_words",
 ]
 
 
@@ -69,6 +71,26 @@ def seconds_in_words(value: float) -> str:
     if value < 120:
         return f"{value:.1f} s"
     return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def stored_in_words(module: ModuleReport) -> str:
+    """What a compiled module costs: on disk, and in the memory of each process that opens its graphs."""
+    chosen = [
+        attempt
+        for signature in module.signatures
+        for attempt in signature.attempts
+        if attempt.engine == module.engine and attempt.refused_at is None
+    ]
+    held = sum(attempt.session_mib or 0.0 for attempt in chosen) * 2**20
+    text = f"its graphs and weights take {bytes_in_words(module.disk_bytes)} on disk" if module.disk_bytes else ""
+    if held:
+        text += f"{', and' if text else 'its graphs take'} about {bytes_in_words(held)} of memory when opened"
+    return text
+
+
+def peaks_in_words(report: Report) -> str:
+    peaks = [f"{bytes_in_words(mib * 2**20)} for {what}" for what, mib in report.peak_mib.items()]
+    return f"at most {', '.join(peaks)}" if peaks else ""
 
 
 def outcome_of(attempt: Attempt) -> str:

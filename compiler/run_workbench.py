@@ -52,6 +52,7 @@ def run_workbench(
                 tuple(run.notices),
                 run.streaming,
                 run.outside,
+                run.peak_mib,
             )
         if run.under_way is None:
             raise PredictorError(
@@ -75,6 +76,7 @@ class _Run:
         self.versions: dict[str, str] = {}
         self.notices: list[str] = []
         self.streaming = False
+        self.peak_mib = 0.0
         self.outside: dict[str, tuple[int, int]] = {}
         self.under_way: dict[str, str] | None = None
         self.step = "start"
@@ -102,6 +104,8 @@ class _Run:
             self.notices.append(value)
         elif kind == "streaming":
             self.streaming = value
+        elif kind == "peak_mib":
+            self.peak_mib = value
         elif kind == "outside":
             self.outside = {path: (size, changed) for path, (size, changed) in value.items()}
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportRequest, Refused, Session
-from cortex_compile.compiler.artifacts import Attempt, Measurement, Verdict
+from cortex_compile.compiler.artifacts import Attempt, Measurement, SizeCurve, Verdict
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.find_positions import Positions, find_positions
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
+from cortex_compile.compiler.measure_sizes import measure_sizes
+from cortex_compile.compiler.memory_use import own_mib
 from cortex_compile.compiler.read_limits import read_limits
 from cortex_compile.compiler.tensor_sizes import Family, choices_of_families, find_families
 from cortex_compile.compiler.tolerances import Tolerances
@@ -41,6 +43,9 @@ class _Equal:
     variant: Variant
     session: Session
     verdict: Verdict
+    families: dict[str, Family]
+    positions: tuple[Positions, ...]
+    session_mib: float
 
 
 def try_candidate(
@@ -99,11 +104,13 @@ def _try_exporter(
         )
         if isinstance(result, _Equal):
             tell("measure")
-            measurements, reason = _measure(captured, signature, result, threads)
+            measurements, curves, reason = _measure(captured, signature, result, threads)
             variant = replace(result.variant, graph=str(Path(result.variant.graph).relative_to(folder)))
+            found = Attempt(engine.name, None, "", reproduce, result.verdict, measurements, curves, result.session_mib)
+            found = replace(found, exporter=exporter)
             if reason:
-                return Attempt(engine.name, "measure", reason, reproduce, result.verdict, measurements, exporter), None
-            return Attempt(engine.name, None, "", reproduce, result.verdict, measurements, exporter), variant
+                return replace(found, refused_at="measure", reason=reason), None
+            return found, variant
         if result.reason == attempt.reason:
             break  # fewer varying sizes will not help
         if not attempt.reason or result.refused_at == "verify":
@@ -137,10 +144,12 @@ def _export_and_verify(
         exported = engine.export(request, folder)
     if isinstance(exported, Refused):
         return Attempt(engine.name, "export", exported.reason, "")
+    before_mib = own_mib()
     try:
         session = engine.open_session(exported.graph, threads)
     except CortexCompileError as error:
         return Attempt(engine.name, "export", str(error), "")
+    session_mib = round(max(0.0, own_mib() - before_mib), 1)
     tell("verify")
     dimensions = _dimensions(exported, request, varying)
     exported = _with_names(exported, dimensions)
@@ -160,7 +169,7 @@ def _export_and_verify(
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)
     variant = _variant(variant_name, signature, request, exported, proof, dimensions)
     variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
-    return _Equal(variant, session, proof.verdict)
+    return _Equal(variant, session, proof.verdict, dimensions, positions, session_mib)
 
 
 def _dimensions(exported: ExportedGraph, request: ExportRequest, varying: Sequence[Family]) -> dict[str, Family]:
@@ -273,8 +282,8 @@ def _tensor_specs(
 
 def _measure(
     captured: CapturedModule, signature: CapturedSignature, equal: _Equal, threads: int
-) -> tuple[tuple[Measurement, ...], str]:
-    """The measurements, and why they speak against the graph, or ""."""
+) -> tuple[tuple[Measurement, ...], tuple[SizeCurve, ...], str]:
+    """The measurements, those at other sizes, and why the first speak against the graph, or ""."""
     counts = CallCounts()
     eager = captured.module.forward
     ready = ReadyVariant(equal.variant, equal.session)
@@ -284,7 +293,7 @@ def _measure(
         for call in signature.calls:
             call_with(compiled, call)
             if counts.eager:
-                return (), f"a recorded call does not match its own signature ({', '.join(counts.eager)})"
+                return (), (), f"a recorded call does not match its own signature ({', '.join(counts.eager)})"
             shapes = describe_inputs(equal.variant.inputs, call.arguments.tensors)
             # The arguments are made anew each time: a cache among them grows.
             measurements.append(
@@ -297,13 +306,26 @@ def _measure(
             )
     speedup = math.prod(measurement.speedup for measurement in measurements) ** (1 / len(measurements))
     if speedup < MINIMUM_SPEEDUP:
-        return tuple(measurements), f"not faster than eager: {speedup:.2f}×, needed are {MINIMUM_SPEEDUP}×"
-    return tuple(measurements), ""
+        return tuple(measurements), (), f"not faster than eager: {speedup:.2f}×, needed are {MINIMUM_SPEEDUP}×"
+    with _no_grad():
+        call = signature.calls[0]
+        curves = measure_sizes(
+            lambda tensors: call_with(eager, call, tensors),
+            lambda tensors: call_with(compiled, call, tensors),
+            call.arguments.tensors,
+            equal.families,
+            equal.variant.dimensions,
+            equal.positions,
+            threads,
+        )
+    if counts.eager:
+        curves = ()  # what was timed is not the graph
+    return tuple(measurements), curves, ""
 
 
-def call_with(forward: Callable[..., Any], call: RecordedCall) -> Any:
-    """Repeat a recorded call."""
-    args, kwargs = rebuild_arguments(call.arguments, call.arguments.tensors)
+def call_with(forward: Callable[..., Any], call: RecordedCall, tensors: Sequence[torch.Tensor] | None = None) -> Any:
+    """Repeat a recorded call, perhaps with other tensors."""
+    args, kwargs = rebuild_arguments(call.arguments, call.arguments.tensors if tensors is None else tensors)
     return forward(*args, **kwargs)
 
 

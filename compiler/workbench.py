@@ -33,6 +33,7 @@ from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSign
 from cortex_compile.compiler.export_request import make_export_request
 from cortex_compile.compiler.finish_core import finish_core
 from cortex_compile.compiler.library_versions import library_versions
+from cortex_compile.compiler.memory_use import peak_mib
 from cortex_compile.compiler.outside_files import OutsideFiles
 from cortex_compile.compiler.questions import questions_of
 from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
@@ -109,6 +110,7 @@ def run(request: WorkRequest, teller: Teller) -> None:
         opened += refused
         teller.tell("step", "answer the samples again, to look into what was refused")
     teller.tell("versions", library_versions(packages))
+    teller.tell("peak_mib", round(peak_mib(), 1))
 
 
 def _check_engines(names: Sequence[str]) -> None:

@@ -13,12 +13,29 @@ from cortex_compile.compiler.artifacts import (
     SampleReport,
     SignatureReport,
     SizeBounds,
+    SizeCurve,
+    SizePoint,
     Verdict,
 )
 
 MEASUREMENTS = (
     Measurement("input_ids int64[1, 12]", 8.412, 11.9, 2.107, 2.61, 3.99, 400, 2),
     Measurement("input_ids int64[8, 128]", 161.2, 190.4, 74.9, 81.0, 2.15, 60, 2),
+)
+
+CURVES = (
+    SizeCurve("batch", 1, (SizePoint(1, 8.4, 2.1), SizePoint(4, 21.0, 7.2), SizePoint(32, 161.3, 52.5))),
+    SizeCurve(
+        "length",
+        12,
+        (
+            SizePoint(8, 7.9, 2.0),
+            SizePoint(12, 8.4, 2.1),
+            SizePoint(32, 13.1, 4.4),
+            SizePoint(128, 43.6, 14.9),
+            SizePoint(512, 230.4, 88.7),
+        ),
+    ),
 )
 
 EXAMPLE = Report(
@@ -42,6 +59,7 @@ EXAMPLE = Report(
             engine="onnxruntime",
             placement="local",
             decision="Runs on onnxruntime in the predictor's process: equal on 24 calls, 2.15× to 3.99× as fast.",
+            disk_bytes=271_581_184,
             signatures=(
                 SignatureReport(
                     variant="call-1",
@@ -70,6 +88,8 @@ EXAMPLE = Report(
                                 ),
                             ),
                             measurements=MEASUREMENTS,
+                            curves=CURVES,
+                            session_mib=271.5,
                         ),
                     ),
                 ),
@@ -126,5 +146,6 @@ EXAMPLE = Report(
         SampleReport("sample-article.json?model=summarizer", 200, True, 1204.3, 1198.0, 1.01),
         SampleReport("sample-unknown.json?model=x", 400, True, 0.042, 0.045, 0.93),
     ),
-    memory=MemoryReport(eager_mib=801.2, compiled_mib=383.4),
+    memory=MemoryReport(eager_mib=801.2, compiled_mib=383.4, eager_own_mib=612.0, compiled_own_mib=344.1),
+    peak_mib={"trying engines": 1873.2, "rehearsal": 905.7},
 )

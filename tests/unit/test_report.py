@@ -9,6 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -16,6 +17,7 @@ from cortex_compile.compiler import report_words
 from cortex_compile.compiler.artifacts import Difference, Report
 from cortex_compile.compiler.report import read_report, write_report
 from cortex_compile.compiler.report_html import render_report
+from cortex_compile.compiler.report_plot import latency_plot, round_marks
 from cortex_compile.errors import BuildError
 
 
@@ -122,6 +124,9 @@ def test_the_page_shows_every_text_and_number_of_the_report() -> None:
         assert f"{sample.name} {sample.status_code} {report_words.milliseconds(sample.eager_p50_ms)}" in shown
     assert EXAMPLE.notices[0] in shown
     assert "801 383" in shown
+    assert "612 344" in shown
+    assert "compiling took at most 1.8 GiB for trying engines, 906 MiB for rehearsal" in shown
+    assert "Its graphs and weights take 259 MiB on disk, and about 272 MiB of memory when opened." in shown
     assert all(value in shown for value in EXAMPLE.machine.values())
 
 
@@ -179,3 +184,33 @@ def test_how_much_of_the_tolerance_a_difference_is(excess: float, text: str) -> 
     difference = Difference("logits", (0, 1), 1.0, 1.5, 0.5, excess)
     assert text in report_words.difference_in_words(difference)
     assert report_words.difference_in_words(difference).startswith("logits[0, 1]: 1 became 1.5, off by 0.5, ")
+
+
+def test_the_plots_show_each_figure_where_it_belongs() -> None:
+    curve = EXAMPLE.modules[0].signatures[0].attempts[0].curves[1]
+    drawing = ElementTree.fromstring(latency_plot(curve))
+    dots = drawing.findall("circle")
+    assert [dot[0].text for dot in dots][:5] == [
+        f"before, size {point.size}: {report_words.milliseconds(point.eager_ms)} ms" for point in curve.points
+    ]
+    assert [dot.get("class") for dot in dots] == ["before"] * 5 + ["after"] * 5
+    across = [float(dot.get("cx", 0)) for dot in dots]
+    assert across[:5] == across[5:] == sorted(across[:5])
+    for before, after in zip(dots[:5], dots[5:], strict=True):  # slower is higher up, where y is smaller
+        assert float(before.get("cy", 0)) < float(after.get("cy", 0))
+    shown = [text.text for text in drawing.findall("text")]
+    assert "length" in shown
+    assert [text.text for text in drawing.findall("text[@class='sample']")] == ["12"]
+    assert all(0 <= float(dot.get("cx", -1)) <= 360 and 0 <= float(dot.get("cy", -1)) <= 200 for dot in dots)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "marks"), [(2, 230, [2, 5, 10, 20, 50, 100, 200, 500]), (0.09, 0.7, [0.05, 0.1, 0.2, 0.5, 1])]
+)
+def test_marks_are_round_and_hold_everything(low: float, high: float, marks: list[float]) -> None:
+    assert round_marks(low, high) == pytest.approx(marks)
+
+
+def test_a_dimension_is_text_in_a_plot_too() -> None:
+    curve = replace(EXAMPLE.modules[0].signatures[0].attempts[0].curves[0], dimension='<a "b">')
+    assert ElementTree.fromstring(latency_plot(curve)).findall("a") == []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.padding import Padding
 
-    from cortex_compile.compiler.artifacts import Attempt, ModuleReport, Report
+    from cortex_compile.compiler.artifacts import Attempt, ModuleReport, Report, SizeCurve
 
 __all__ = ["inspect_command"]
 
@@ -56,6 +56,13 @@ def _print_report(report: Report, build: Path) -> None:
             report_words.milliseconds(mib) for mib in (report.memory.eager_mib, report.memory.compiled_mib)
         )
         console.print(Text(f"\nMemory of one process: {before} MiB before, {after} MiB after."))
+        if report.memory.eager_own_mib is not None and report.memory.compiled_own_mib is not None:
+            own = [
+                report_words.milliseconds(mib) for mib in (report.memory.eager_own_mib, report.memory.compiled_own_mib)
+            ]
+            console.print(Text(f"Of it shared with no other process: {own[0]} MiB before, {own[1]} MiB after."))
+    if report.peak_mib:
+        console.print(Text(f"Compiling took {report_words.peaks_in_words(report)}."))
     for module in report.modules:
         _print_module(module, console)
     console.print(Text(f"\nMore: {build / 'report.html'}", style="dim"))
@@ -96,6 +103,8 @@ def _print_module(module: ModuleReport, console: Console) -> None:
     size = f"{report_words.count_in_words(module.parameters)} parameters"
     console.print(Text(f"{module.class_name}, {size}, called {module.calls}× from {module.called_from}", style="dim"))
     console.print(Text(module.decision))
+    if report_words.stored_in_words(module):
+        console.print(Text(report_words.stored_in_words(module), style="dim"))
     for signature in module.signatures:
         for attempt in signature.attempts:
             outcome = report_words.outcome_of(attempt) + (f": {attempt.reason}" if attempt.reason else "")
@@ -103,6 +112,13 @@ def _print_module(module: ModuleReport, console: Console) -> None:
             console.print(Text.assemble(f"  {signature.variant} on {attempt.engine} ", (outcome, style)))
             if attempt.measurements:
                 console.print(_measurements_table(attempt))
+            for curve in attempt.curves:
+                console.print(_curve_table(curve))
+            if attempt.verdict is not None and attempt.verdict.worst is not None:
+                worst = report_words.difference_in_words(attempt.verdict.worst)
+                console.print(Text(f"    worst element {worst}", style="dim"))
+            if report_words.proof_in_words(attempt):
+                console.print(Text(f"    {report_words.proof_in_words(attempt)}", style="dim"))
             for line in report_words.bounds_in_words(attempt):
                 console.print(Text(f"    {line}", style="dim"))
 
@@ -121,6 +137,21 @@ def _measurements_table(attempt: Attempt) -> Padding:
     for item in attempt.measurements:
         before, after = milliseconds(item.eager_p50_ms), milliseconds(item.compiled_p50_ms)
         table.add_row(Text(item.inputs), before, after, speedup_in_words(item.speedup))
+    return Padding(table, (0, 0, 0, 4), expand=False)
+
+
+def _curve_table(curve: SizeCurve) -> Padding:
+    from rich.padding import Padding
+    from rich.table import Table
+
+    from cortex_compile.compiler.report_words import milliseconds, speedup_in_words
+
+    table = Table(box=_box(), pad_edge=False)
+    for heading in (f"by {curve.dimension}", "before ms", "after ms", "speed-up"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for point in curve.points:
+        speedup = speedup_in_words(point.eager_ms / point.compiled_ms)
+        table.add_row(str(point.size), milliseconds(point.eager_ms), milliseconds(point.compiled_ms), speedup)
     return Padding(table, (0, 0, 0, 4), expand=False)
 
 
