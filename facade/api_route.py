@@ -34,6 +34,8 @@ class ApiRoute:
     max_body_bytes: int = 64 * 1024 * 1024
     request_timeout_s: float = 60.0
     """For the request to arrive, then for its answer; if that comes in chunks, for the first and for each next one."""
+    shared_calls: int = 0
+    """How many calls that hold several requests its model may be at; 0 where each request is a call of its own."""
     has_models: bool = False
     """It loads models by name and version, and tells GET which there are."""
 
@@ -47,6 +49,8 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         streaming=manifest.streaming,
         max_body_bytes=manifest.max_body_bytes,
         request_timeout_s=manifest.request_timeout_s,
+        # A stream is one request's, and a batch is gathered behind Triton.
+        shared_calls=0 if manifest.streaming or manifest.server_side_batching else manifest.processes_per_replica,
         has_models=manifest.models is not None,
     )
 

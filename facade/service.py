@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .api_route import ApiRoute
+from .coalesce import Coalescer, Prediction
 from .errors import error_of_triton, overloaded
 from .headers import RawHeaders
 from .triton_client import PredictorAnswer, PredictorStream, TritonCallError, TritonPredictorClient
@@ -28,6 +29,7 @@ class PredictionService:
         self.api = api
         self._triton = triton
         self._in_flight = 0
+        self._coalescer = Coalescer(self._ask_for_many, api.shared_calls) if api.shared_calls else None
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -62,14 +64,24 @@ class PredictionService:
         return await self._ask(b"", json.dumps({"method": "GET"}).encode(), headers)
 
     async def _ask(self, body: bytes, context: bytes, headers: RawHeaders) -> PredictorAnswer:
-        ask = self._triton.stream if self.api.streaming else self._triton.predict
+        name, timeout_s = self.api.name, self.api.request_timeout_s
         try:
-            return await ask(self.api.name, body, context, self.api.request_timeout_s)
+            if self._coalescer is not None:
+                return await self._coalescer.predict(Prediction(body, context), timeout_s)
+            ask = self._triton.stream if self.api.streaming else self._triton.predict
+            return await ask(name, body, context, timeout_s)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
-            name, request_id = self.api.name, _id_of(headers)
-            _log.error("%s: request %s answered with %d: %s", name, request_id, error.status_code, failure)
+            _log.error("%s: request %s answered with %d: %s", name, _id_of(headers), error.status_code, failure)
             raise error from failure
+
+    async def _ask_for_many(self, predictions: Sequence[Prediction], timeout_s: float) -> list[PredictorAnswer]:
+        if len(predictions) == 1:
+            (one,) = predictions
+            return [await self._triton.predict(self.api.name, one.payload, one.context, timeout_s)]
+        payloads = [prediction.payload for prediction in predictions]
+        contexts = [prediction.context for prediction in predictions]
+        return await self._triton.predict_many(self.api.name, payloads, contexts, timeout_s)
 
     async def next_chunk(self, rest: PredictorStream, headers: RawHeaders) -> bytes | None:
         """The next chunk of an answer; None after the last. ``headers`` are the request's.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import grpc
@@ -13,7 +16,7 @@ import grpc.aio
 
 from .headers import RawHeaders, is_sendable
 
-__all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "read_answer"]
+__all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "read_answer", "read_answers"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,31 @@ def read_answer(response: Any) -> PredictorAnswer:
     except (KeyError, TypeError, ValueError) as error:
         problem = f"model {response.model_name!r} answered against its contract: {type(error).__name__}: {error}"
         raise TritonCallError(grpc.StatusCode.INTERNAL, problem) from error
+
+
+def read_answers(response: Any, count: int) -> list[PredictorAnswer]:
+    """The answers of a call with ``count`` predictions, in their order.
+
+    Raises:
+        TritonCallError: they do not follow the contract.
+    """
+    try:
+        contents = _contents_of(response)
+        sizes = struct.unpack(f"<{2 * count}q", contents["_sizes"])
+        bodies = _cut(contents["response"], sizes[:count])
+        statuses = _cut(contents["status"], sizes[count:])
+        return [
+            _read_answer({"response": body, "status": status}) for body, status in zip(bodies, statuses, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, struct.error) as error:
+        problem = f"model {response.model_name!r} answered against its contract: {type(error).__name__}: {error}"
+        raise TritonCallError(grpc.StatusCode.INTERNAL, problem) from error
+
+
+def _cut(data: bytes, lengths: Sequence[int]) -> list[bytes]:
+    if min(lengths) < 0 or sum(lengths) != len(data):
+        raise ValueError(f"lengths that add up to {sum(lengths)} for {len(data)} bytes")
+    return [data[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
 
 
 def _contents_of(response: Any) -> dict[str, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -9,7 +11,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from .triton_answer import PredictorAnswer, PredictorStream, TritonCallError, read_answer
+from .triton_answer import PredictorAnswer, PredictorStream, TritonCallError, read_answer, read_answers
 
 __all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "TritonPredictorClient"]
 
@@ -38,11 +40,27 @@ class TritonPredictorClient:
         Raises:
             TritonCallError: there is no answer, or none that follows the contract.
         """
+        return read_answer(await self._infer(_request(model, payload, context), timeout_s))
+
+    async def predict_many(
+        self, model: str, payloads: Sequence[bytes], contexts: Sequence[bytes], timeout_s: float
+    ) -> list[PredictorAnswer]:
+        """Ask for several predictions in one call. Each is answered for itself.
+
+        Raises:
+            TritonCallError: there are no answers, or none that follow the contract.
+        """
+        request = _request(model, b"".join(payloads), b"".join(contexts))
+        sizes = [*map(len, payloads), *map(len, contexts)]
+        request.inputs.add(name="_sizes", datatype="INT64", shape=[2, len(payloads)])
+        request.raw_input_contents.append(struct.pack(f"<{len(sizes)}q", *sizes))
+        return read_answers(await self._infer(request, timeout_s), len(payloads))
+
+    async def _infer(self, request: Any, timeout_s: float) -> Any:
         try:
-            response = await self._stub.ModelInfer(_request(model, payload, context), timeout=timeout_s)
+            return await self._stub.ModelInfer(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise TritonCallError(error.code(), error.details() or "") from error
-        return read_answer(response)
 
     async def stream(self, model: str, payload: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
         """Ask a predictor that streams: the answer with its first chunk, and a ``rest`` if there may be more.

@@ -1,0 +1,40 @@
+"""How long an API's predictions take in the predictor itself, and so how many of them may share a call."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+__all__ = ["LARGEST_CALL", "Pace"]
+
+# What the predictor's model takes.
+LARGEST_CALL = 64
+# A call should be over after this long on average: each prediction in it waits for the others.
+LONGEST_CALL_MS = 5.0
+
+_KEPT = 128
+_JUDGED_EVERY = 32
+
+
+class Pace:
+    """Watches the times that the answers tell. ``together`` is how many predictions may share a call, 1 at first."""
+
+    def __init__(self) -> None:
+        self.together = 1
+        self._times_ms: deque[float] = deque(maxlen=_KEPT)
+        self._unjudged = 0
+
+    def note(self, timing_ms: Mapping[str, float]) -> None:
+        """An answer came: ``prepost`` and ``core`` are what its prediction took."""
+        if not timing_ms:
+            return
+        self._times_ms.append(timing_ms.get("prepost", 0.0) + timing_ms.get("core", 0.0))
+        self._unjudged += 1
+        if self._unjudged >= _JUDGED_EVERY:
+            self._unjudged = 0
+            self._judge()
+
+    def _judge(self) -> None:
+        # The mean and not the median: a few that take long hold up all that share their calls.
+        mean = sum(self._times_ms) / len(self._times_ms)
+        self.together = max(1, min(LARGEST_CALL, int(LONGEST_CALL_MS / max(mean, 0.01))))

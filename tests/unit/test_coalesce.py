@@ -1,0 +1,237 @@
+"""Requests that share calls, in every order that a machine of random steps finds: none lost, doubled or mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cortex_compile.facade.coalesce import LARGEST_SHARED_BYTES, Coalescer, Prediction
+from cortex_compile.facade.pace import LARGEST_CALL, Pace
+from cortex_compile.facade.triton_answer import PredictorAnswer, TritonCallError
+
+FAST = {"queue": 0.0, "prepost": 0.05, "core": 0.0}
+
+
+@dataclass(eq=False)
+class Call:
+    """A call that the coalescer made: what is in it, and what will come of it when somebody says so."""
+
+    predictions: list[Prediction]
+    result: asyncio.Future[list[PredictorAnswer]]
+
+
+@dataclass
+class Predictor:
+    """Stands in for Triton, so that the test decides when a call ends, and how."""
+
+    calls: list[Call] = field(default_factory=list)
+
+    async def send(self, predictions: Sequence[Prediction], timeout_s: float) -> list[PredictorAnswer]:
+        call = Call(list(predictions), asyncio.get_running_loop().create_future())
+        self.calls.append(call)
+        return await call.result
+
+    def under_way(self) -> list[Call]:
+        return [call for call in self.calls if not call.result.done()]
+
+
+def answer_to(prediction: Prediction) -> PredictorAnswer:
+    return PredictorAnswer(200, [], b"answer to " + prediction.payload, dict(FAST))
+
+
+def settle(loop: asyncio.AbstractEventLoop) -> None:
+    """Let everything that can happen now happen."""
+    for _ in range(10):
+        loop.run_until_complete(asyncio.sleep(0))
+
+
+def make_fast(coalescer: Coalescer) -> None:
+    for _ in range(32):
+        coalescer.pace.note(FAST)
+    assert coalescer.pace.together > 1
+
+
+class Requests(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.predictor = Predictor()
+        self.asked: dict[bytes, asyncio.Task[PredictorAnswer]] = {}
+        self.left: set[bytes] = set()
+        self.number = 0
+
+    @initialize(calls_at_once=st.integers(1, 3), fast=st.booleans())
+    def start(self, calls_at_once: int, fast: bool) -> None:
+        self.calls_at_once = calls_at_once
+        self.coalescer = Coalescer(self.predictor.send, calls_at_once)
+        if fast:
+            make_fast(self.coalescer)
+
+    @rule(count=st.integers(1, 5), size=st.sampled_from([0, 10, LARGEST_SHARED_BYTES]))
+    def ask(self, count: int, size: int) -> None:
+        for _ in range(count):
+            self.number += 1
+            payload = str(self.number).encode().ljust(size)
+            asking = self.coalescer.predict(Prediction(payload, b"{}"), 60.0)
+            self.asked[payload] = self.loop.create_task(asking)
+        settle(self.loop)
+
+    @precondition(lambda self: self.predictor.under_way())
+    @rule(data=st.data(), fails=st.booleans())
+    def end_a_call(self, data: st.DataObject, fails: bool) -> None:
+        call = data.draw(st.sampled_from(self.predictor.under_way()))
+        if fails:
+            call.result.set_exception(TritonCallError(grpc.StatusCode.UNAVAILABLE, "gone"))
+        else:
+            call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        settle(self.loop)
+
+    @precondition(lambda self: any(not task.done() for task in self.asked.values()))
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        payload = data.draw(st.sampled_from([name for name, task in self.asked.items() if not task.done()]))
+        self.asked[payload].cancel()
+        self.left.add(payload)
+        settle(self.loop)
+
+    @invariant()
+    def each_is_sent_once_at_most(self) -> None:
+        sent = [prediction.payload for call in self.predictor.calls for prediction in call.predictions]
+        assert len(sent) == len(set(sent))
+
+    @invariant()
+    def each_answer_is_its_own(self) -> None:
+        for payload, task in self.asked.items():
+            if task.done() and not task.cancelled():
+                error = task.exception()
+                assert isinstance(error, TritonCallError) if error else task.result().body == b"answer to " + payload
+
+    @invariant()
+    def nobody_waits_for_nothing(self) -> None:
+        """Who waits is in a call under way; or there are as many calls as may be."""
+        under_way = self.predictor.under_way()
+        sent = {prediction.payload for call in under_way for prediction in call.predictions}
+        waiting = [payload for payload, task in self.asked.items() if not task.done() and payload not in sent]
+        assert not waiting or len(under_way) >= self.calls_at_once
+
+    @invariant()
+    def no_call_is_for_nobody(self) -> None:
+        for call in self.predictor.under_way():
+            assert any(not self.asked[prediction.payload].done() for prediction in call.predictions)
+
+    @invariant()
+    def no_call_is_too_large(self) -> None:
+        for call in self.predictor.calls:
+            assert len(call.predictions) <= LARGEST_CALL
+            if len(call.predictions) > 1:
+                assert sum(len(prediction.payload) for prediction in call.predictions) <= LARGEST_SHARED_BYTES
+
+    def teardown(self) -> None:
+        while self.predictor.under_way():
+            for call in self.predictor.under_way():
+                call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+            settle(self.loop)
+        for payload, task in self.asked.items():
+            assert task.done()
+            assert task.cancelled() is (payload in self.left)
+            if not task.cancelled():
+                task.exception()
+        self.loop.close()
+
+
+TestRequests = Requests.TestCase
+TestRequests.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def run(scenario: Callable[[Coalescer, Predictor], Coroutine[Any, Any, None]]) -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1)
+        make_fast(coalescer)
+        await scenario(coalescer, predictor)
+
+    asyncio.run(play())
+
+
+async def _ask(coalescer: Coalescer, count: int) -> list[asyncio.Task[PredictorAnswer]]:
+    asking = [
+        asyncio.ensure_future(coalescer.predict(Prediction(str(number).encode(), b"{}"), 60.0))
+        for number in range(count)
+    ]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return asking
+
+
+def test_what_comes_meanwhile_goes_out_together_and_the_wait_is_told() -> None:
+    async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
+        asked = await _ask(coalescer, 6)
+        assert [len(call.predictions) for call in predictor.calls] == [1]
+        await asyncio.sleep(0.02)
+        for number in range(2):
+            call = predictor.calls[number]
+            call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+            await asyncio.sleep(0.01)
+        assert [len(call.predictions) for call in predictor.calls] == [1, 5]
+        answers = await asyncio.gather(*asked)
+        assert answers[0].timing_ms["queue"] < 15 < answers[5].timing_ms["queue"]
+
+    run(scenario)
+
+
+def test_each_request_has_its_own_time_out() -> None:
+    async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
+        patient = await _ask(coalescer, 2)
+        with pytest.raises(TritonCallError) as raised:
+            await coalescer.predict(Prediction(b"hasty", b"{}"), 0.01)
+        assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        predictor.calls[0].result.set_result([answer_to(predictor.calls[0].predictions[0])])
+        await asyncio.sleep(0.01)
+        assert [prediction.payload for prediction in predictor.calls[1].predictions] == [b"1"]
+        for task in patient:
+            task.cancel()
+
+    run(scenario)
+
+
+def test_a_slow_predictor_gets_each_request_as_it_comes() -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1)
+        for _ in range(64):
+            coalescer.pace.note({"prepost": 1.0, "core": 20.0})
+        asked = await _ask(coalescer, 5)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 5
+        for task in asked:
+            task.cancel()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "together"),
+    [
+        ([0.05] * 64, 64),
+        ([0.5] * 64, 10),
+        ([4.0] * 64, 1),
+        ([0.05] * 20, 1),  # too few to tell
+        ([0.05] * 60 + [2.0] * 4, 29),  # what the machine does now and then
+        ([0.1] * 60 + [100.0] * 4, 1),  # some take much longer: they would hold up the others
+        ([9.0] * 32 + [0.1] * 128, 50),  # it was slow once
+    ],
+)
+def test_how_many_share_a_call(times_ms: list[float], together: int) -> None:
+    pace = Pace()
+    for time_ms in times_ms:
+        pace.note({"prepost": time_ms})
+    assert pace.together == together
