@@ -27,8 +27,9 @@ def example_engine() -> Engine:
     return engine
 
 
+ON_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no NVIDIA GPU")]
 ENGINES = [
-    pytest.param(engine, id=engine.name, marks=[pytest.mark.gpu] if engine.name == "tensorrt" else [])
+    pytest.param(engine, id=engine.name, marks=ON_A_GPU if engine.name == "tensorrt" else [])
     for engine in (*registry.ENGINES, example_engine())
 ]
 GRAPH_ENGINES = [each for each in ENGINES if each.id != "eager"]

@@ -15,7 +15,7 @@ from torch import nn
 from cortex_compile.backends.protocol import Available, ExportedGraph, ExportRequest, SizeProfile
 from cortex_compile.backends.registry import find_engine
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no NVIDIA GPU")]
 
 
 class Model(nn.Module):
