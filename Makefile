@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fix bench build
+.PHONY: help install demo test test-docker check fix bench build
 
 help:     ## this list
-	@sed -n 's/^\([a-z]*\): *[a-z]* *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\): *[a-z]* *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 install:  ## .venv with everything, and the embedded Triton server (PYTHON=python3.12 picks another Python)
 	@scripts/install
@@ -12,6 +12,9 @@ demo: install  ## compile the sentence encoder, serve it, ask it by HTTP and gRP
 
 test: install  ## every test that needs neither a GPU nor a container engine
 	@scripts/test
+
+test-docker: install  ## the tests that need a Docker engine; as root they start one of their own
+	@scripts/test_docker --must
 
 check: install  ## ruff, mypy, pyright
 	@scripts/check

@@ -67,6 +67,7 @@ class DockerServer:
         self._log = log or (lambda line: None)
         self._tell = tell or (lambda line: None)
         self.name = f"cortex-compile-{secrets.token_hex(6)}"
+        self._client: Any = None
         self._container: Any = None
         self._keeper: subprocess.Popen[str] | None = None
         self._watch: Watch | None = None
@@ -117,6 +118,8 @@ class DockerServer:
             with self._keeper.stdin as line:
                 line.write("done\n")
             self._keeper.wait()
+        if self._client is not None:
+            self._client.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -129,12 +132,12 @@ class DockerServer:
 
     def _start_container(self) -> Ports:
         models = read_builds(self._builds, "gpu" if self._gpus.any else "cpu")
-        client = connect_to_engine()
+        self._client = client = connect_to_engine()
         image = find_image(client, self._image)
         if image.version < SAFE_SINCE:
             self._tell(
-                f"The Triton of {image.name} is {'.'.join(map(str, image.version))}, which has published security holes; "
-                "nothing but this machine reaches it here. Others should reach 26.06 or newer only."
+                f"{image.name} has Triton {'.'.join(map(str, image.version))}, with published security holes; here only "
+                "this machine reaches it. Use 26.06 or newer where others may."
             )
         check_gpus(client, self._gpus)
         ports = choose_ports(self._wanted_ports)
@@ -180,15 +183,18 @@ class DockerServer:
         while not is_ready(http_port):
             self._container.reload()
             if self._container.status != "running":
-                raise self._failure(what_ended_it(self._container.attrs["State"], self._memory))
+                state = self._container.attrs["State"]
+                raise self._failure(what_ended_it(state, self._memory), is_known=bool(state.get("OOMKilled")))
             if time.monotonic() > deadline:
                 raise self._failure(f"The server was not ready within {timeout_s:g} s")
             time.sleep(0.1)
 
-    def _failure(self, what: str) -> LaunchError:
+    def _failure(self, what: str, *, is_known: bool = False) -> LaunchError:
         log = self._container.logs().decode(errors="replace")
         failures = read_load_failures(log)
-        if failures:
+        if is_known:
+            said = what
+        elif failures:
             said = "; ".join(f"{failure.model!r} does not load: {failure.reason}" for failure in failures)
         else:
             said = f"{what}: {read_complaint(log)}"
