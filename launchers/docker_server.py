@@ -136,8 +136,8 @@ class DockerServer:
         image = find_image(client, self._image)
         if image.version < SAFE_SINCE:
             self._tell(
-                f"{image.name} has Triton {'.'.join(map(str, image.version))}, with published security holes; here only "
-                "this machine reaches it. Use 26.06 or newer where others may."
+                f"{image.name} has Triton {'.'.join(map(str, image.version))}, which has published security holes; "
+                "here only this machine reaches it. Use 26.06 or newer where others may."
             )
         check_gpus(client, self._gpus)
         ports = choose_ports(self._wanted_ports)

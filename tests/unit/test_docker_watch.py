@@ -1,0 +1,112 @@
+"""When a container is started again, and when no more: with a container that does as it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cortex_compile.launchers import docker_watch
+from cortex_compile.launchers.docker_watch import Watch
+
+
+class Container:
+    """Runs after ``start``, until it is ended."""
+
+    def __init__(self) -> None:
+        self.status, self.starts, self.gone = "created", 0, False
+        self.attrs: dict[str, Any] = {"State": {"ExitCode": 0}}
+        self.started = threading.Semaphore(0)
+
+    def attach(self, **_: Any) -> Iterator[bytes]:
+        yield from (b"a li", b"ne\nand an", b"other")
+
+    def start(self) -> None:
+        self.status, self.starts = "running", self.starts + 1
+        self.started.release()
+
+    def reload(self) -> None:
+        if self.gone:
+            raise LookupError("no such container")
+
+    def stop(self, timeout: int) -> None:
+        self.end(0)
+
+    def end(self, code: int) -> None:
+        self.attrs["State"] = {"ExitCode": code}
+        self.status = "exited"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_watch, "_LOOK_EVERY_S", 0.001)
+
+
+def finished(watch: Watch) -> int | None:
+    """The status that the watch gives up with."""
+    assert watch._thread is not None
+    watch._thread.join(timeout=20)
+    return watch.status
+
+
+def test_its_log_comes_line_by_line() -> None:
+    lines: list[str] = []
+    enough = threading.Event()
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 2:
+            enough.set()
+
+    Watch(Container(), log, print).start_container()
+    assert enough.wait(20)
+    assert lines == ["a line", "and another"]
+
+
+def test_one_that_ends_is_started_five_times_and_then_given_up() -> None:
+    container, told = Container(), list[str]()
+    watch = Watch(container, lambda line: None, told.append)
+    watch.start_container()
+    watch.begin(lambda: True)
+    for _ in range(6):
+        assert container.started.acquire(timeout=20)
+        container.end(137)
+    assert finished(watch) == 137
+    assert container.starts == 6
+    assert [line.endswith("; starting it again.") for line in told] == [True] * 5 + [False]
+    assert told[-1].endswith("5 times within 10 minutes; it is not started again.")
+
+
+def test_one_that_is_not_ready_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_watch, "_UNREADY_FOR_S", 0.0)
+    container, told = Container(), list[str]()
+    watch = Watch(container, lambda line: None, told.append)
+    watch.start_container()
+    watch.begin(lambda: False)
+    assert container.started.acquire(timeout=20)
+    assert container.started.acquire(timeout=20)
+    watch.end()
+    assert watch.status is None
+    assert told == ["Triton was not ready for 0 s; starting it again."]
+
+
+def test_one_that_is_gone_is_given_up() -> None:
+    container, told = Container(), list[str]()
+    container.gone = True
+    watch = Watch(container, lambda line: None, told.append)
+    watch.begin(lambda: True)
+    assert finished(watch) == 1
+    assert "no such container" in told[0]
+
+
+def test_nothing_is_repaired_once_it_is_to_end() -> None:
+    container = Container()
+    watch = Watch(container, lambda line: None, print)
+    watch.start_container()
+    watch.begin(lambda: True)
+    watch.end()
+    container.end(0)
+    assert watch.status is None
+    assert container.starts == 1
