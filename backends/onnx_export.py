@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compile.backends.export_reasons import explain_export_failure
+from cortex_compile.backends.onnx_attention import attention_translations
 from cortex_compile.backends.onnx_export_torchscript import write_by_torchscript
 from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, Refused
 from cortex_compile.errors import EngineError
@@ -70,6 +71,7 @@ def _write_by_dynamo(request: ExportRequest, path: Path, opset: int, ir_version:
             input_names=list(request.input_names),
             output_names=list(request.output_names),
             opset_version=opset,
+            custom_translation_table=attention_translations(),
             verbose=False,
         )
     assert program is not None  # only without dynamo

@@ -154,8 +154,13 @@ class Engine(Protocol):
         """Write the graph into ``folder``, which exists. Called in a child process; may crash, may hang."""
         ...
 
-    def open_session(self, graph: Path, threads: int) -> Session:
+    def open_session(self, graph: Path, threads: int, pack_weights: bool = True) -> Session:
         """Load a graph from its file.
+
+        Args:
+            pack_weights: whether a copy of the weights may be kept that suits the engine better. Not worth its memory
+                for a graph that runs seldom beside another one of the same weights. An engine without a choice may
+                ignore it.
 
         Raises:
             EngineError: the file cannot be loaded by this engine.

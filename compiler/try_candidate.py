@@ -23,6 +23,7 @@ from cortex_compile.compiler.tensor_sizes import Family, choices_of_families, fi
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 from cortex_compile.errors import CortexCompileError
+from cortex_compile.python_backend.caches import is_first_step
 from cortex_compile.python_backend.calls import rebuild_arguments
 from cortex_compile.python_backend.compiled_forward import CallCounts, ReadyVariant, make_compiled_forward
 from cortex_compile.python_backend.manifest import PositionSpec, TensorSpec, Variant
@@ -146,7 +147,8 @@ def _export_and_verify(
         return Attempt(engine.name, "export", exported.reason, "")
     before_mib = own_mib()
     try:
-        session = engine.open_session(exported.graph, threads)
+        ways = [other.calls[0].arguments.states for other in captured.signatures.values()]
+        session = engine.open_session(exported.graph, threads, not is_first_step(call.arguments.states, ways))
     except CortexCompileError as error:
         return Attempt(engine.name, "export", str(error), "")
     session_mib = round(max(0.0, own_mib() - before_mib), 1)
@@ -164,6 +166,7 @@ def _export_and_verify(
             request.output_names,
             tolerances,
             read_limits(captured.module),
+            may_share_batches=not call.plan.caches,
         )
     if not proof.verdict.equal:
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)

@@ -53,6 +53,7 @@ def verify_numerics(
     output_names: Sequence[str],
     tolerances: Tolerances,
     limits: ModuleLimits,
+    may_share_batches: bool = True,
 ) -> Proof:
     """
     Args:
@@ -60,6 +61,7 @@ def verify_numerics(
         dimensions: the sizes that the graph lets vary, by name.
         positions: the vectors among the inputs that count and are given no other values.
         limits: what the module says of itself.
+        may_share_batches: whether to prove what lets calls of several requests run as one.
     """
     bench = Bench(eager, compiled, output_names, positions, tolerances)
     batch = next((name for name, family in dimensions.items() if family.is_batch), None)
@@ -75,10 +77,12 @@ def verify_numerics(
         worst = error.difference or bench.worst
         tried = {name: each.equal for name, each in sizes.items()}
         return Proof(Verdict(False, str(error), bench.compared, worst, tried, None, bench.excused), ())
-    depends = why_rows_depend(
-        bench, calls[0], dimensions.get(batch or ""), sizes[batch].bounds.maximum if batch else 1, input_names
-    )
-    paddings = _prove_paddings(bench, calls, dimensions, sizes, input_names, limits)
+    depends, paddings = "it is called for every token, inside the predictor's process", list[ProvenPadding]()
+    if may_share_batches:
+        depends = why_rows_depend(
+            bench, calls[0], dimensions.get(batch or ""), sizes[batch].bounds.maximum if batch else 1, input_names
+        )
+        paddings = _prove_paddings(bench, calls, dimensions, sizes, input_names, limits)
     verdict = Verdict(
         equal=True,
         reason="",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from .caches import is_first_step
 from .compiled_forward import CallCounts, ReadyVariant, Session, make_compiled_forward
 from .drift import find_drift
 from .errors import BuildError
@@ -92,7 +93,8 @@ def _open_session(core: Core, variant: Variant, version_folder: Path, call_remot
     if core.placement == "remote":
         assert call_remote is not None  # exchange_cores has looked
         return RemoteSession(call_remote, variant)
-    return open_session(core.engine, version_folder / variant.graph, core.threads)
+    seldom = is_first_step(variant.argument_caches, [other.argument_caches for other in core.variants])
+    return open_session(core.engine, version_folder / variant.graph, core.threads, pack_weights=not seldom)
 
 
 def install_forward(core: Core, module: Any, variants: Sequence[ReadyVariant], counts: CallCounts) -> None:

@@ -27,7 +27,7 @@ class EagerEngine:
     def export(self, request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
         return Refused("export", "eager has no graph: the module's own forward runs")
 
-    def open_session(self, graph: Path, threads: int) -> Session:
+    def open_session(self, graph: Path, threads: int, pack_weights: bool = True) -> Session:
         raise EngineError(f"{graph}: eager has no graph to load; the module's own forward runs")
 
     def triton_settings(self, threads: int) -> None:

@@ -45,11 +45,11 @@ class OnnxRuntimeEngine:
     def export(self, request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
         return export_onnx(request, folder)
 
-    def open_session(self, graph: Path, threads: int) -> Session:
+    def open_session(self, graph: Path, threads: int, pack_weights: bool = True) -> Session:
         from cortex_compile.python_backend.onnxruntime_session import OnnxRuntimeSession
 
         try:
-            return OnnxRuntimeSession(graph, threads)
+            return OnnxRuntimeSession(graph, threads, pack_weights)
         except BuildError as error:
             raise EngineError(str(error)) from error
 

@@ -82,8 +82,8 @@ class Lying:
     def export(self, request: Any, folder: Path) -> Any:
         return find_engine("onnxruntime").export(replace(request, module=self._other), folder)
 
-    def open_session(self, graph: Path, threads: int) -> Any:
-        return find_engine("onnxruntime").open_session(graph, threads)
+    def open_session(self, graph: Path, threads: int, pack_weights: bool = True) -> Any:
+        return find_engine("onnxruntime").open_session(graph, threads, pack_weights)
 
 
 @pytest.fixture(autouse=True)
