@@ -37,7 +37,7 @@ class ModuleLimits:
 
 def read_limits(module: torch.nn.Module) -> ModuleLimits:
     found: dict[int, str] = {}
-    for size, where in (*_of_config(module), *_of_tables(module)):
+    for size, where in (*_of_configs(module), *_of_tables(module)):
         if size > 1:
             found.setdefault(size, where)
     pad = getattr(getattr(module, "config", None), "pad_token_id", None)
@@ -45,12 +45,14 @@ def read_limits(module: torch.nn.Module) -> ModuleLimits:
     return ModuleLimits(sizes, pad if type(pad) is int and pad >= 0 else None)
 
 
-def _of_config(module: Any) -> Iterator[tuple[int, str]]:
-    config = getattr(module, "config", None)
-    values = config if isinstance(config, dict) else getattr(config, "__dict__", {})
-    for name, value in values.items():
-        if type(value) is int and isinstance(name, str) and _LIMIT.search(name):
-            yield value, f"config.{name}"
+def _of_configs(module: torch.nn.Module) -> Iterator[tuple[int, str]]:
+    """Of the module's own, and of its parts': those of text and image may be in one model."""
+    for path, part in module.named_modules():
+        config: Any = getattr(part, "config", None)
+        values = config if isinstance(config, dict) else getattr(config, "__dict__", {})
+        for name, value in values.items():
+            if type(value) is int and isinstance(name, str) and _LIMIT.search(name):
+                yield value, f"{path}.config.{name}".removeprefix(".")
 
 
 def _of_tables(module: torch.nn.Module) -> Iterator[tuple[int, str]]:

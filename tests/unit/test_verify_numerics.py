@@ -177,6 +177,8 @@ def test_what_a_module_states_is_tried_and_so_is_the_next_size() -> None:
         (302, "position_embeddings.weight"),
     ]
     assert limits.pad_value == 1
+    (size, _) = read_limits(torch.nn.Sequential(Positioned(300))).sizes
+    assert (size.size, size.where) == (300, "0.config.max_position_embeddings")
 
     def ends(x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] > 300:
