@@ -10,13 +10,13 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
 
 from cortex_compile import __version__
 
 from .api_route import ApiRoute, check_routes, paths_by_api
 from .core_figures import CoreFigures
 from .cors import allow_origins
+from .hot_path import HotPath
 from .metrics import FacadeMetrics
 from .openapi import describe_apis
 from .readiness import Readiness
@@ -50,14 +50,12 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
     readiness = app.state.readiness = Readiness(apis, triton, cores, settings)
     # One for each API, not for each path: an API has one limit.
     routes = {api.name: PredictionRoute(PredictionService(api, triton), metrics.of_api(api.name)) for api in apis}
-    app.router.routes[:0] = [Route(path, routes[api.name], include_in_schema=False) for path, api in paths.items()]
     _add_own_routes(app, readiness, metrics, cores)
     _explain_errors(app, paths)
     _describe(app, paths)
-    # The last one added is the first to see a request: preflights, too, have an id and a time.
-    allow_origins(app, settings.cors_origins)
-    app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(ServerTimingMiddleware)
+    hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app.build_middleware_stack())
+    # Preflights, too, have an id and a time.
+    app.middleware_stack = ServerTimingMiddleware(RequestIdMiddleware(allow_origins(hot_path, settings.cors_origins)))
     return app
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from cortex_compile.errors import UsageError
 
@@ -33,13 +33,14 @@ def check_origin(origin: str) -> str:
     return found["origin"].removesuffix(default_port)
 
 
-def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let pages of these origins ask with any header and read the answers. Without any, nothing is added to ``app``."""
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=("GET", "POST"),
-            allow_headers=("*",),
-            expose_headers=_READABLE,
-        )
+def allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """``app``, from which pages of these origins may ask with any header and read the answers; itself without any."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=_READABLE,
+    )

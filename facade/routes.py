@@ -120,14 +120,15 @@ async def _while_client_waits(work: Coroutine[None, None, Result], receive: Rece
     """
     working = asyncio.ensure_future(work)
     left = asyncio.ensure_future(wait_until_client_left(receive))
+    left.add_done_callback(lambda _: working.cancel())
     try:
-        await asyncio.wait((working, left), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientLeft
-        return working.result()
+        return await working
+    except asyncio.CancelledError:
+        if left.done() and not left.cancelled():
+            raise ClientLeft from None
+        raise
     finally:
         left.cancel()
-        working.cancel()
 
 
 def _sendable_headers(answer: PredictorAnswer) -> RawHeaders:

@@ -89,6 +89,7 @@ async def _run(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks where a request came from
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # it may be a fraction
         )

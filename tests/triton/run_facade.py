@@ -1,4 +1,4 @@
-"""A facade as a process: ``run_facade.py GRPC_ADDRESS APIS METRICS_ADDRESS``, the APIs in JSON. Prints its port."""
+"""A facade as a process: ``run_facade.py GRPC_ADDRESS APIS [METRICS_ADDRESS]``, the APIs in JSON. Prints its port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if __name__ == "__main__":
         listener,
         [ApiRoute(**api) for api in json.loads(sys.argv[2])],
         sys.argv[1],
-        FacadeSettings(metrics_address=sys.argv[3] or None),
+        FacadeSettings(metrics_address="".join(sys.argv[3:]) or None),
         when_ready=lambda: print(listener.getsockname()[1], flush=True),
         poll_triton=lambda: None,
     )

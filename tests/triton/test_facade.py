@@ -307,7 +307,10 @@ def test_metrics_count_by_api_and_status_class(run: RunFacade) -> None:
 def test_health_and_readiness(facade: Facade) -> None:
     assert facade.http.get("/healthz").json() == {"status": "ok"}
     ready = facade.http.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"ready": True, "triton": True, "models": {"told": True}})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"ready": True, "triton": True, "models": {"told": True}, "drift": None},
+    )
 
 
 def test_the_documentation_page_needs_no_other_host(facade: Facade) -> None:
@@ -366,7 +369,10 @@ def test_triton_that_ends(start_server: Callable[..., RunningServer], run_facade
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     ready = facade.http.get("/readyz")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "triton": False, "models": {"told": False}})
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {"ready": False, "triton": False, "models": {"told": False}, "drift": None},
+    )
     assert facade.http.get("/healthz").status_code == 200
 
 
