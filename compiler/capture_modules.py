@@ -187,7 +187,7 @@ def _observe(captured: CapturedModule, call: Callable[..., Any], args: tuple[Any
     copies = replace(arguments, tensors=tuple(_copy(tensor) for tensor in arguments.tensors), caches=())
     watched = WatchedCall(captured.path, module, arguments, args, kwargs)
     result = call(*args, **kwargs)
-    captured.refused = watched.side_effect()
+    captured.refused = watched.side_effect(result, lambda: call(*args, **kwargs))
     if captured.refused is not None:
         return result
     try:

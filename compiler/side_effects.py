@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, flatten_arguments
+from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, flatten, flatten_arguments
 from cortex_compile.python_backend.fingerprint import is_plain
 
 # Looked at one by one below, or set by torch itself.
@@ -24,6 +24,7 @@ class WatchedCall:
         self, path: str, module: Any, arguments: FlatTree, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         self._path = path
+        self._is_training = any(part.training for part in module.modules())
         self._module = module
         self._arguments = arguments
         self._call = args, kwargs
@@ -33,12 +34,13 @@ class WatchedCall:
         self._state_versions = _versions(self._state.values())
         self._attributes = {key: (value, _items(value)) for key, value in _attributes(module)}
 
-    def side_effect(self) -> str | None:
-        """What a graph would not do, and what to change, in the user's terms; None where there is nothing."""
-        if _random_states() != self._random:
-            return self._because_of_training(
-                "it draws random numbers in forward", "draw them in predict and pass them to it as an argument"
-            )
+    def side_effect(self, result: Any, repeat: Callable[[], Any]) -> str | None:
+        """What a graph would not do, and what to change, in the user's terms; None where there is nothing.
+
+        Args:
+            result: what the call returned.
+            repeat: makes the call once more.
+        """
         name = self._changed_state()
         if name is not None:
             return self._because_of_training(
@@ -48,10 +50,30 @@ class WatchedCall:
         name = self._changed_attribute()
         if name is not None:
             return f"it sets its own attribute {name!r} in forward, as a graph would not; return the value instead"
-        return self._changed_arguments()
+        return self._changed_arguments() or self._random_result(result, repeat)
+
+    def _random_result(self, result: Any, repeat: Callable[[], Any]) -> str | None:
+        """Some of transformers' layers draw a number in any mode, and use it in training only."""
+        import torch
+
+        now = _random_states()
+        if now == self._random:
+            return None
+        reason = self._because_of_training(
+            "it draws random numbers in forward", "draw them in predict and pass them to it as an argument"
+        )
+        only_torch = now[1:] == self._random[1:]
+        if self._is_training or self._arguments.caches or not only_torch:
+            return reason
+        with torch.random.fork_rng(devices=()):
+            for seed in range(3):
+                torch.manual_seed(seed)
+                if not _equal(result, repeat()):
+                    return reason
+        return None
 
     def _because_of_training(self, what: str, otherwise: str) -> str:
-        if any(part.training for part in self._module.modules()):
+        if self._is_training:
             return f"{what}, since it is in training mode; call {self._path}.eval() in __init__"
         return f"{what}; {otherwise}"
 
@@ -95,6 +117,16 @@ class WatchedCall:
     def _own_tensors(arguments: FlatTree) -> Sequence[Any]:
         """Without those of the caches, which grow in place and are written back."""
         return arguments.tensors[: sum(leaf.tensor is not None for leaf in arguments.leaves)]
+
+
+def _equal(expected: Any, found: Any) -> bool:
+    import torch
+
+    try:
+        mine, theirs = flatten(expected), flatten(found)
+    except UnsupportedLeaf:
+        return False
+    return mine.leaves == theirs.leaves and all(map(torch.equal, mine.tensors, theirs.tensors))
 
 
 def _state(module: Any) -> Iterator[tuple[tuple[str, str], Any]]:

@@ -82,6 +82,7 @@ def count_in(net: Any, given: Given) -> None:
         (lambda net, x: net.layer.bias.data.add_(1), torch.ones(1, 2), None),
         (lambda net, x: random.random(), torch.ones(1, 2), "draws random numbers in forward; draw them in predict"),
         (lambda net, x: np.random.rand(), torch.ones(1, 2), "draws random numbers in forward"),
+        (lambda net, x: torch.rand(1), torch.ones(1, 2), None),
         (lambda net, x: x.add_(1), torch.ones(1, 2), "changes its arguments in place; let it work on a copy"),
         (fill_dict, {"x": torch.ones(1, 2)}, "puts something into the dict, list or object that it is given"),
         (count_in, Given(torch.ones(1, 2)), "puts something into the dict, list or object"),
