@@ -61,7 +61,7 @@ def write_project(rows: Sequence[Row], folder: Path) -> None:
     shutil.copy(ZOO / "project" / "zoo_inputs.py", folder)
     config = {} if own else {row.name: row.architecture for row in rows}
     api: dict[str, Any] = {
-        "name": rows[0].name,
+        "name": rows[0].name.replace("_", "-"),
         "kind": "RealtimeAPI",
         "predictor": {"type": "python", "path": "predictor.py", "config": config},
     }

@@ -2,17 +2,13 @@
 
 import torch
 from torch import nn
-from zoo_inputs import summary
-
-
-def make_branch():
-    return nn.Sequential(*[layer for _ in range(4) for layer in (nn.Linear(16, 16), nn.GELU())])
+from zoo_inputs import make_stack, summary
 
 
 class Chooser(nn.Module):
     def __init__(self):
         super().__init__()
-        self.positive, self.negative = make_branch(), make_branch()
+        self.positive, self.negative = make_stack(16, 8), make_stack(16, 8)
 
     def forward(self, x):
         return self.positive(x) if x.sum() > 0 else self.negative(x) - 1

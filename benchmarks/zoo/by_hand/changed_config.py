@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from zoo_inputs import summary
+from zoo_inputs import make_stack, summary
 
 
 class Settings:
@@ -14,7 +14,7 @@ class Net(nn.Module):
     def __init__(self, settings):
         super().__init__()
         self.settings = settings
-        self.layers = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 8))
+        self.layers = make_stack(16, 8)
 
     def forward(self, x):
         return torch.softmax(self.layers(x) / self.settings.temperature, -1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from zoo_inputs import summary
+from zoo_inputs import make_stack, summary
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Output:
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(16, 16), nn.GELU(), nn.LayerNorm(16)) for _ in range(3))
+        self.layers = nn.ModuleList(make_stack(16, 16, 8) for _ in range(3))
         self.head = nn.Linear(16, 5)
 
     def forward(self, batch):

@@ -2,14 +2,14 @@
 
 import torch
 from torch import nn
-from zoo_inputs import summary
+from zoo_inputs import make_stack, summary
 
 
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.lstm = nn.LSTM(16, 24, batch_first=True, bidirectional=True)
-        self.head = nn.Sequential(nn.Linear(48, 24), nn.Tanh(), nn.Linear(24, 4))
+        self.head = make_stack(48, 4)
 
     def forward(self, x):
         states, _ = self.lstm(x)

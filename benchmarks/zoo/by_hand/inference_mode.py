@@ -8,9 +8,10 @@ from zoo_inputs import summary
 class PythonPredictor:
     def __init__(self, config):
         torch.manual_seed(0)
-        self.net = nn.Sequential(
-            nn.Conv1d(16, 32, 3, padding=1), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 8, 3), nn.AdaptiveAvgPool1d(1)
-        ).eval()
+        convolutions = [
+            layer for _ in range(8) for layer in (nn.Conv1d(16, 16, 3, padding=1), nn.BatchNorm1d(16), nn.ReLU())
+        ]
+        self.net = nn.Sequential(*convolutions, nn.AdaptiveAvgPool1d(1)).eval()
 
     @torch.inference_mode()
     def infer(self, x):

@@ -1,19 +1,12 @@
 """Modules in lists, dicts and objects inside each other."""
 
 import torch
-from torch import nn
-from zoo_inputs import summary
+from zoo_inputs import make_stack, summary
 
 
 class Tower:
     def __init__(self, width):
-        self.stages = {"encode": [make_net(16, width), make_net(width, width)], "head": (make_net(width, 4),)}
-
-
-def make_net(inputs, outputs):
-    return nn.Sequential(
-        nn.Linear(inputs, 32), nn.GELU(), nn.LayerNorm(32), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, outputs)
-    )
+        self.stages = {"encode": [make_stack(16, width), make_stack(width, width)], "head": (make_stack(width, 4),)}
 
 
 class PythonPredictor:

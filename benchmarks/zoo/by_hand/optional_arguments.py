@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from zoo_inputs import summary
+from zoo_inputs import make_stack, summary
 
 
 class Net(nn.Module):
@@ -10,7 +10,7 @@ class Net(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(99, 16)
         self.attend = nn.MultiheadAttention(16, 2, batch_first=True)
-        self.head = nn.Sequential(nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 4))
+        self.head = make_stack(16, 4)
 
     def forward(self, ids, mask=None, scale=1.0, return_states=False):
         x = self.embed(ids)

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from zoo_inputs import summary
+from zoo_inputs import make_stack, summary
 
 
 class Model(nn.Module):
@@ -18,9 +18,7 @@ class Model(nn.Module):
 class PythonPredictor:
     def __init__(self, config):
         torch.manual_seed(0)
-        self.encoder = nn.Sequential(
-            nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 32), nn.LayerNorm(32), nn.Linear(32, 32)
-        ).eval()
+        self.encoder = make_stack(16, 32).eval()
         self.models = [Model(self.encoder, 3).eval(), Model(self.encoder, 5).eval()]
 
     def run(self, payload):

@@ -1,8 +1,9 @@
-"""Inputs of a row's own, made from the numbers in a request, and what an answer shows of the results."""
+"""Inputs made from the numbers in a request, what an answer shows of the results, and a net to be slow with."""
 
 import re
 
 import torch
+from torch import nn
 
 
 def make_inputs(kinds, payload):
@@ -44,3 +45,18 @@ def summary(tensors):
         flat = tensor.detach().double().flatten()
         shown.append([flat.sum().item(), *flat[:: max(1, len(flat) // 16)][:16].tolist()])
     return shown
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + 0.3 * nn.functional.gelu(self.linear(x))
+
+
+def make_stack(inputs, outputs, blocks=24):
+    """Narrow and deep: what torch takes for each layer is what a graph saves."""
+    inner = [Block(32) for _ in range(blocks)]
+    return nn.Sequential(nn.Linear(inputs, 32), *inner, nn.LayerNorm(32), nn.Linear(32, outputs))
