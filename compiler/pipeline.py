@@ -36,7 +36,7 @@ SLOWER = 0.95
 
 
 _STREAMS = (
-    "Its answers may be streams. In Triton it is a decoupled model: gRPC's stream can call it, plain infer cannot"
+    "Its answers may be streamed. In Triton it is a decoupled model: gRPC's stream can call it, plain infer cannot"
     " (docs/streaming.md)."
 )
 

@@ -31,6 +31,31 @@ def test_the_predictor_is_heard_and_triton_only_when_it_fails() -> None:
     ]
 
 
+def test_a_model_that_does_not_load_is_left_to_the_launchers_error() -> None:
+    lines = ServerLines()
+    told = """\
+loading the model
+2026-11-22T15:15:23Z E 20553 backend_model.cc:692] "ERROR: Failed to create instance: PredictorError: predictor.py:3"
+2026-11-22T15:15:23Z E 20553 model_lifecycle.cc:642] "failed to load 'bad' version 1: Internal: PredictorError"
+error: creating server: Invalid argument - load failed for model 'bad': PredictorError: predictor.py:3
+
+At:
+  signatures.py(111): _check_method
+;
+"""
+    assert [line for line in told.splitlines() if lines.is_wanted(line)] == ["loading the model"]
+
+
+def test_a_model_that_does_not_load_again_is_told_of() -> None:
+    lines = ServerLines()
+    assert not lines.is_wanted(
+        '2026-11-22T15:15:20Z I 20553 grpc_server.cc:2558] "Started GRPCInferenceService at x:1"'
+    )
+    assert lines.is_wanted(
+        "2026-11-22T15:15:23Z E 20553 model_lifecycle.cc:642] \"failed to load 'bad' version 1: boom\""
+    )
+
+
 def test_a_traceback_is_shown_in_lines() -> None:
     logged = r'2026-11-22T10:59:44Z E 9493 logs.py:55] "api_0_0: KeyError: \"a\\b\"\nTraceback:\n  File \u001b[1m"'
     assert readable(logged) == (

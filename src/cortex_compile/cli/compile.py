@@ -51,7 +51,10 @@ def compile_command(
     serve: bool,
     dry_run: bool,
 ) -> None:
-    """Compile a predictor into a build that Triton serves, or each API of a cortex.yaml."""
+    """Compile a predictor into a build that Triton serves.
+
+    In its place a cortex.yaml may be given: then each API of the file is compiled.
+    """
     from cortex_compile.compiler.earlier_build import find_earlier_build
     from cortex_compile.compiler.pipeline import compile_predictor
     from cortex_compile.compiler.read_project import read_projects

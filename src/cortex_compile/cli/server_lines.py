@@ -12,6 +12,11 @@ _OF_TRITON = re.compile(r"\S+Z (?P<level>[A-Z]) \d+ \w+\.cc:\d+\] (?P<message>.*
 _OF_RUNTIME = re.compile(r'(?P<head>\S+Z [A-Z]) \d+ \w+\.py:\d+\] "(?P<message>.*)"')
 # What a machine without a GPU is told at each start.
 _NO_GPU = ("CudaDriverHelper has not been initialized", "Failed to initialize NVML")
+# At its start, a model that does not load is told of three times, with what called what in there; the launcher's error
+# tells it once.
+_NOT_LOADED = ('"ERROR: Failed to create instance', "\"failed to load '")
+_NOT_STARTED = "error: creating server: "
+_STARTED = "Started GRPCInferenceService"
 
 
 class ServerLines:
@@ -19,13 +24,19 @@ class ServerLines:
 
     def __init__(self) -> None:
         self._in_table = False
+        self._is_starting = True
+        self._is_ending = False
 
     def show(self, line: str) -> None:
         if self.is_wanted(line):
             click.echo(readable(line), err=True)
 
     def is_wanted(self, line: str) -> bool:
-        if any(words in line for words in _NO_GPU):
+        self._is_starting = self._is_starting and _STARTED not in line
+        # It is the last thing that a server says.
+        self._is_ending = self._is_ending or line.startswith(_NOT_STARTED)
+        noise = (*_NO_GPU, *_NOT_LOADED) if self._is_starting else _NO_GPU
+        if self._is_ending or any(words in line for words in noise):
             return False
         if self._in_table:
             self._in_table = line.startswith(("+", "|"))
