@@ -59,6 +59,7 @@ class TritonPythonModel:
         _leave_import_path(version_folder)
         enter_project(version_folder / "project", manifest.python_path, manifest.env)
         self._streaming = manifest.streaming
+        self._told_of_whole_streams = False
         self._core_metrics: CoreMetrics | None = None
         self._after_answer = AfterAnswer()
         batching = manifest.server_side_batching
@@ -200,6 +201,8 @@ class TritonPythonModel:
             result = answer_request(self._predictor, self._loaded, request)
             if isinstance(result, Answer) and result.error is not None:
                 self._log(arrival, result.error)
+            if isinstance(result, Answer) and result.streamed:
+                self._tell_of_whole_streams()
             return replace(result, timing=arrival.stopwatch.read())
         except BadRequest as problem:
             return answer_bad_request(problem)
@@ -207,6 +210,14 @@ class TritonPythonModel:
             # The client of a call without an answer waits for ever, so not even this may pass.
             _LOGGER.exception("a prediction ended in an unexpected way")
             return _FAILED
+
+    def _tell_of_whole_streams(self) -> None:
+        if not self._told_of_whole_streams:
+            self._told_of_whole_streams = True
+            _LOGGER.info(
+                "predict returned a stream, which is sent whole; compiled again with compile.streaming: true in"
+                " cortex.yaml, it is sent chunk by chunk"
+            )
 
     def _log(self, arrival: Arrival, error: BaseException) -> None:
         request = request_from_context(arrival.prediction.payload, arrival.prediction.context)

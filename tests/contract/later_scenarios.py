@@ -18,6 +18,7 @@ __all__ = [
     "a_lone_request_is_a_batch_too",
     "a_malformed_request_is_in_no_batch",
     "a_new_version_is_found_without_a_failed_request",
+    "a_stream_that_nothing_showed_is_sent_whole",
     "chunks_of_a_generator_come_as_they_are_made",
     "chunks_of_a_response_come_as_they_are_made",
     "every_answer_tells_its_times",
@@ -34,6 +35,16 @@ def chunks_of_a_generator_come_as_they_are_made(live: Live) -> None:
 
 def chunks_of_a_response_come_as_they_are_made(live: Live, path: str) -> None:
     assert _first_chunk_before_the_second(live, path) == (206, "video/mp4")
+
+
+def a_stream_that_nothing_showed_is_sent_whole(live: Live) -> None:
+    for _ in range(2):
+        answer = live.ask("POST", "/stream-unseen", b"{}")
+        assert (answer.status, answer.body) == (206, b"one two")
+        assert (answer.header("content-type"), answer.header("content-length")) == ("video/mp4", "7")
+    wait_until(lambda: "compile.streaming: true" in live.log.read_text())
+    told = [line for line in live.log.read_text().splitlines() if "compile.streaming: true" in line]
+    assert ["stream-unseen" in line for line in told] == [True]
 
 
 def _first_chunk_before_the_second(live: Live, path: str) -> tuple[int, str]:

@@ -25,17 +25,13 @@ ROWS = (
         _STREAM,
         "a `StreamingResponse` that another module makes",
         "in chunks",
-        "in chunks if a sample showed it or `compile.streaming: true` says it; else whole, otherwise the same",
+        "in chunks if a sample showed it or `compile.streaming: true` says it; else whole, and the log tells",
         (
             *(
                 partial(scenario.chunks_of_a_response_come_as_they_are_made, path=path)
                 for path in ("/stream-watched", "/stream-said")
             ),
-            Ask(
-                "stream-unseen",
-                Answer(206, body=b"one two", headers={"content-type": "video/mp4", "content-length": "7"}),
-                b"{}",
-            ),
+            scenario.a_stream_that_nothing_showed_is_sent_whole,
         ),
         "different",
     ),
