@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cortex_compile import errors
+from cortex_compile.compiler.undisturbed import undisturbed
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.records import to_json
 
@@ -29,8 +31,12 @@ class Ended:
     reason: str | None
 
 
-def run_child(module: str, request: Any, request_file: Path, step_timeout_s: float) -> Iterator[dict[str, Any] | Ended]:
+def run_child(
+    module: str, request: Any, request_file: Path, step_timeout_s: float
+) -> Generator[dict[str, Any] | Ended, None, None]:
     """Start ``python -m MODULE REQUEST_FILE PIPE``, yield what it tells, and at last how it ended.
+
+    To be closed (``contextlib.closing``): the child ends with it, whatever ends the reading.
 
     The child's own output goes to our stderr, so that prints of the predictor are seen and never mixed with results.
 
@@ -38,22 +44,31 @@ def run_child(module: str, request: Any, request_file: Path, step_timeout_s: flo
         CortexCompileError: one that the child raised, as the class that it was there.
     """
     request_file.write_text(json.dumps(to_json(request)))
+    killed_before = _killed_for_memory()
     receiving, sending = os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, "-m", module, str(request_file), str(sending)],
-        pass_fds=(sending,),
-        stdin=subprocess.DEVNULL,
-        stdout=2,
-        start_new_session=True,
-    )
-    os.close(sending)
     timed_out = True
+    child: subprocess.Popen[bytes] | None = None
     try:
         with os.fdopen(receiving, "rb", buffering=0) as pipe:
+            with undisturbed():
+                child = subprocess.Popen(
+                    [sys.executable, "-m", module, str(request_file), str(sending)],
+                    pass_fds=(sending,),
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,
+                    start_new_session=True,
+                )
+                os.close(sending)
             timed_out = yield from _read_lines(pipe, step_timeout_s)
     finally:
-        _end(child, patience_s=0.0 if timed_out else 10.0)
-    yield Ended(f"it took longer than {step_timeout_s:g} s" if timed_out else _how_it_ended(child))
+        if child is not None:
+            with undisturbed():
+                _end(child, patience_s=0.0 if timed_out else 10.0)
+    assert child is not None
+    if timed_out:
+        yield Ended(f"it took longer than {step_timeout_s:g} s")
+    else:
+        yield Ended(_how_it_ended(child.returncode, _killed_for_memory() > killed_before))
 
 
 def _read_lines(pipe: Any, step_timeout_s: float) -> Generator[dict[str, Any], None, bool]:
@@ -85,6 +100,12 @@ def _rebuild(error: dict[str, str]) -> CortexCompileError:
     return rebuilt
 
 
+def _killed_for_memory() -> int:
+    """How many processes of this machine were killed since it runs, because memory ran out."""
+    found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
 def _end(child: subprocess.Popen[bytes], patience_s: float) -> None:
     """The child has said all it had to say, or was given up: it and whatever it started end now."""
     try:
@@ -94,10 +115,12 @@ def _end(child: subprocess.Popen[bytes], patience_s: float) -> None:
         child.wait()
 
 
-def _how_it_ended(child: subprocess.Popen[bytes]) -> str | None:
-    code = child.returncode
+def _how_it_ended(code: int, killed_for_memory: bool) -> str | None:
     if code == 0:
         return None
+    if code == -signal.SIGKILL:
+        why = "since memory ran out" if killed_for_memory else "as a system does when memory runs out"
+        return f"its process was killed (SIGKILL), {why}"
     if code < 0:
         return f"its process was ended by {signal.Signals(-code).name}"
     return f"its process ended with exit code {code}"

@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,8 +167,10 @@ def _streams(project: Project, trial: Trial) -> bool:
 
 def _rehearse(project: Project, build: Path, work: Path) -> Rehearsal:
     request = RehearsalRequest(project, build)
-    for message in run_child("cortex_compile.compiler.rehearse", request, work / "rehearsal.json", REHEARSAL_TIMEOUT_S):
-        if isinstance(message, dict):
-            return from_json(Rehearsal, message["rehearsal"])
-        raise CortexCompileError(f"{project.name}: the rehearsal of the build did not end well: {message.reason}")
+    child = run_child("cortex_compile.compiler.rehearse", request, work / "rehearsal.json", REHEARSAL_TIMEOUT_S)
+    with closing(child) as messages:
+        for message in messages:
+            if isinstance(message, dict):
+                return from_json(Rehearsal, message["rehearsal"])
+            raise CortexCompileError(f"{project.name}: the rehearsal of the build did not end well: {message.reason}")
     raise AssertionError("a child always tells how it ended")

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from cortex_compile.compiler.undisturbed import undisturbed
 from cortex_compile.errors import ProjectError
 
 __all__ = ["publish", "work_folder"]
@@ -34,11 +35,12 @@ def work_folder(output: Path) -> Iterator[Path]:
             ) from error
         yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            # Stops at the first folder that is not empty: a build was published into it.
-            for folder in made:
-                folder.rmdir()
+        with undisturbed():
+            shutil.rmtree(temporary, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                # Stops at the first folder that is not empty: a build was published into it.
+                for folder in made:
+                    folder.rmdir()
 
 
 def publish(temporary: Path, output: Path) -> None:
@@ -48,6 +50,11 @@ def publish(temporary: Path, output: Path) -> None:
         ProjectError: ``output`` is neither a build nor an empty folder, or cannot be written. It is as it was then.
     """
     _check_replaceable(output)
+    with undisturbed():
+        _exchange(temporary, output)
+
+
+def _exchange(temporary: Path, output: Path) -> None:
     old = _beside(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@ _WIDTH, _HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 14, 40
 # In this drawing's units; figures beside an axis must not touch.
 _NARROWEST = 22
+# Times are rounded to this; 0 has no place on an axis where each doubling is the same way.
+_SHORTEST_MS = 1e-4
 
 Place = Callable[[float], float]
 
@@ -22,11 +24,11 @@ Place = Callable[[float], float]
 def latency_plot(curve: SizeCurve) -> str:
     """An ``<svg>``: sizes to the right, milliseconds upwards; a doubling of either is the same way everywhere."""
     sizes = [point.size for point in curve.points]
-    times = [ms for point in curve.points for ms in (point.eager_ms, point.compiled_ms)]
+    eager = [(point.size, max(point.eager_ms, _SHORTEST_MS)) for point in curve.points]
+    compiled = [(point.size, max(point.compiled_ms, _SHORTEST_MS)) for point in curve.points]
+    times = [ms for _, ms in (*eager, *compiled)]
     marks = round_marks(min(times), max(times))
     x, y = _across(sizes), _upwards(marks[0], marks[-1])
-    eager = [(point.size, point.eager_ms) for point in curve.points]
-    compiled = [(point.size, point.compiled_ms) for point in curve.points]
     name = escape(curve.dimension)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Latency in ms by {name}, before and after">',

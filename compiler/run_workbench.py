@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,13 +37,15 @@ def run_workbench(
     while True:
         request = WorkRequest(project, work_folder, threads, reproduce, only, fresh, finished)
         run = _Run(tell)
-        for message in run_child(
+        child = run_child(
             "cortex_compile.compiler.workbench", request, work_folder / "request.json", project.settings.step_timeout_s
-        ):
-            if isinstance(message, Ended):
-                run.ended = message
-            else:
-                run.hear(message)
+        )
+        with closing(child) as messages:
+            for message in messages:
+                if isinstance(message, Ended):
+                    run.ended = message
+                else:
+                    run.hear(message)
         if run.ended.reason is None:
             return Trial(
                 tuple(run.modules),

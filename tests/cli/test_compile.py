@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -204,7 +205,8 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "build").exists()
 
 
-def test_an_old_build_is_whole_after_an_interruption(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pauses_s", [(0.0,), (0.002, 0.002, 0.002, 0.0)], ids=["once", "by somebody in a hurry"])
+def test_an_old_build_is_whole_after_an_interruption(tmp_path: Path, pauses_s: tuple[float, ...]) -> None:
     (tmp_path / "predictor.py").write_text(GOOD)
     (tmp_path / "sample.json").write_text('{"x": 1}')
     assert compile_here(tmp_path, "predictor.py", "--output", "out").returncode == 0
@@ -217,26 +219,25 @@ def test_an_old_build_is_whole_after_an_interruption(tmp_path: Path) -> None:
     for line in process.stderr:
         if "answer 1 samples" in line:
             break
-    process.send_signal(signal.SIGINT)
+    assert len(_processes_that_name(tmp_path / ".out")) == 1  # the child with the predictor in it
+    for pause_s in pauses_s:
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause_s)
     assert process.wait(timeout=20) == 130
+    assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     assert (tmp_path / "out" / "manifest.json").read_text() == before
     check_build(tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
-    assert not _children_of(process.pid)
+    assert _processes_that_name(tmp_path / ".out") == []
 
 
-def _children_of(pid: int) -> list[str]:
-    """Processes of the session that the child was given, a second after the end of its parent."""
-    time.sleep(0.5)
+def _processes_that_name(path: Path) -> list[str]:
+    """Those with an argument that begins so, whoever their parent is."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if fields[1] == str(pid) and fields[0] != "Z":
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and f"\0{path}" in (entry / "cmdline").read_text():
                 found.append(entry.name)
     return found
 

@@ -19,6 +19,8 @@ from cortex_compile.compiler.artifacts import (
     Report,
     SampleReport,
     SignatureReport,
+    SizeCurve,
+    SizePoint,
 )
 from cortex_compile.compiler.report import write_report
 from cortex_compile.compiler.write_build import write_build
@@ -52,7 +54,16 @@ REPORT = Report(
                     inputs=(INPUTS,),
                     calls=3,
                     attempts=(
-                        Attempt("onnxruntime", None, "", "", None, (Measurement(INPUTS, 8, 9, 2, 3, 4.0, 9, 2),)),
+                        Attempt(
+                            "onnxruntime",
+                            None,
+                            "",
+                            "",
+                            None,
+                            (Measurement(INPUTS, 8, 9, 2, 3, 4.0, 9, 2),),
+                            curves=(SizeCurve("batch", 1, (SizePoint(1, 3, 1), SizePoint(32, 50, 40))),),
+                            session_mib=2.0,
+                        ),
                         Attempt("openvino", "export", "It has no such operator.", ""),
                     ),
                 ),
@@ -60,7 +71,8 @@ REPORT = Report(
         ),
     ),
     samples=(SampleReport("sample.json", 200, True, 12.4, 4.31, 2.88),),
-    memory=MemoryReport(801.0, 383.0),
+    memory=MemoryReport(801.0, 383.0, 612.0, 201.0),
+    peak_mib={"trying engines": 1024.0},
 )
 
 
@@ -105,6 +117,11 @@ def test_the_report_is_shown_plain_in_a_pipe(build: Path) -> None:
     assert "! compute.cpu has no effect [here]" in lines
     assert "sample.json 200 12.4 4.31 2.88× equal" in lines
     assert "Memory of one process: 801 MiB before, 383 MiB after." in lines
+    assert "Of it shared with no other process: 612 MiB before, 201 MiB after." in lines
+    assert "Compiling took at most 1.0 GiB for trying engines." in lines
+    assert "its graphs take about 2.0 MiB of memory when opened" in lines
+    assert "by batch before ms after ms speed-up" in lines
+    assert "32 50.0 40.0 1.25×" in lines
     assert "predictor.model [onnxruntime, local]" in lines
     assert "call-1 on onnxruntime equal and faster" in lines
     assert f"{INPUTS} 8.00 2.00 4.00×" in lines

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from cortex_compile.compiler import report_words
-from cortex_compile.compiler.artifacts import Difference, Report
+from cortex_compile.compiler.artifacts import Difference, Report, SizeCurve, SizePoint
 from cortex_compile.compiler.report import read_report, write_report
 from cortex_compile.compiler.report_html import render_report
 from cortex_compile.compiler.report_plot import latency_plot, round_marks
@@ -214,3 +214,8 @@ def test_marks_are_round_and_hold_everything(low: float, high: float, marks: lis
 def test_a_dimension_is_text_in_a_plot_too() -> None:
     curve = replace(EXAMPLE.modules[0].signatures[0].attempts[0].curves[0], dimension='<a "b">')
     assert ElementTree.fromstring(latency_plot(curve)).findall("a") == []
+
+
+def test_a_time_that_was_rounded_to_nothing_is_drawn_too() -> None:
+    curve = SizeCurve("batch", 1, (SizePoint(1, 0.0, 0.0), SizePoint(4, 0.002, 0.0)))
+    assert len(ElementTree.fromstring(latency_plot(curve)).findall("circle")) == 4
