@@ -7,7 +7,7 @@ and they are written back into the very same object, so whoever holds it sees wh
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from .manifest import CacheState
@@ -59,6 +59,21 @@ def write_back(cache: Any, state: CacheState, tensors: Sequence[Any]) -> None:
             cache.is_updated[index] = updated
     else:
         _fill(cache, state.layers, tensors)
+
+
+def is_first_step(states: Sequence[CacheState], others: Iterable[Sequence[CacheState]]) -> bool:
+    """True for a way of calling a module with its caches empty or without any, if it is also called with them filled:
+    it runs once where those run for every token.
+
+    Args:
+        states: of the caches among its arguments.
+        others: the same of the module's other ways of being called.
+    """
+    return not _is_filled(states) and any(map(_is_filled, others))
+
+
+def _is_filled(states: Sequence[CacheState]) -> bool:
+    return any(state.layers or state.cross_layers for state in states)
 
 
 def _initialized(cache: Any) -> tuple[bool, ...]:

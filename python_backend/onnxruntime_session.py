@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class OnnxRuntimeSession:
     """Results are fresh arrays that ONNX Runtime does not touch again, so callers may write into them."""
 
-    def __init__(self, graph: Path, threads: int) -> None:
+    def __init__(self, graph: Path, threads: int, pack_weights: bool = True) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -24,6 +24,9 @@ class OnnxRuntimeSession:
         # A thread that spins while it waits for the next run keeps torch's threads from the cores: on 2 cores a run
         # and an eager call in turn took 5.8 ms with spinning and 0.9 ms without (ONNX Runtime 1.31, torch 2.13).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not pack_weights:
+            # Matrix products then read the weights where they are mapped from the file, which other processes share.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         # 3: errors only. Warnings name nodes of a graph that the user never wrote.
         options.log_severity_level = 3
         try:
