@@ -24,6 +24,7 @@ PROVEN = {
     "echo": [],
     "image-classifier": ["predictor.model"],
     "iris-classifier": ["predictor.model"],
+    "multi-model": [f"predictor.client.models['{model}']" for model in ("lisbon/1", "lisbon/2", "oslo/1")],
     "text-analyzer": ["predictor.analyzer.model"],
     "text-generator": ["predictor.model"],
 }
