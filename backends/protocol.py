@@ -24,6 +24,7 @@ __all__ = [
     "ExportRequest",
     "ExportedGraph",
     "Missing",
+    "ReducesPrecision",
     "Refused",
     "Session",
     "SizeProfile",
@@ -169,4 +170,16 @@ class Engine(Protocol):
 
     def triton_settings(self, threads: int) -> TritonSettings | None:
         """How Triton runs a graph of this engine as a model of its own; None where it cannot."""
+        ...
+
+
+@runtime_checkable
+class ReducesPrecision(Engine, Protocol):
+    """An engine that can also compute with less than fp32."""
+
+    def reduce_precision(self, exported: ExportedGraph, precision: str, folder: Path) -> ExportedGraph | Refused:
+        """Write a graph that takes and gives the same tensors and computes in ``precision`` (fp16, bf16 or int8).
+
+        Called in a child process. ``exported`` is this engine's and not needed afterwards; ``folder`` exists.
+        """
         ...

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cortex_compile.compiler.compare_answers import AnswerDifference
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.python_backend.manifest import BatchingSpec, Core, ModelsSpec, Placement, Variant
 
 # 1: the first.
 REPORT_VERSION = 1
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class CompileSettings:
 
     engines: tuple[str, ...] = ("onnxruntime",)
     placement: Literal["auto"] | Placement = "auto"
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
+    objective: Literal["latency", "throughput"] = "latency"
+    """What the quickest engine is: that of a single call, or that with the least time a row at its best batch."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     leave_alone: tuple[str, ...] = ()
     """Paths of modules that stay eager, as the report names them (``predictor.model``)."""
@@ -168,7 +173,7 @@ class Attempt:
     """One engine tried on one signature. ``refused_at`` is None for a graph that is equal and faster."""
 
     engine: str
-    refused_at: Literal["export", "verify", "measure"] | None
+    refused_at: Literal["export", "verify", "measure", "rehearse"] | None
     reason: str
     reproduce: str
     verdict: Verdict | None = None
@@ -177,8 +182,13 @@ class Attempt:
     """At a few proven sizes besides the samples', where the graph is equal and faster."""
     session_mib: float | None = None
     """What opening the graph took of memory of its own, packed weights for the most part."""
+    precision: Precision = "fp32"
     exporter: str = ""
     """What made the graph, where there is one."""
+
+    @property
+    def label(self) -> str:
+        return label_of(self.engine, self.precision)
 
 
 @dataclass(frozen=True)
@@ -208,6 +218,7 @@ class ModuleReport:
     signatures: tuple[SignatureReport, ...] = ()
     disk_bytes: int = 0
     """Of the graphs and weights that the build holds for it."""
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -220,6 +231,8 @@ class SampleReport:
     eager_p50_ms: float
     compiled_p50_ms: float
     speedup: float
+    worst: AnswerDifference | None = None
+    """Where the answers differ most; None where every byte is the same."""
 
 
 @dataclass(frozen=True)
@@ -292,11 +305,16 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        return candidate_key(self.module, self.variant_name, self.attempt.engine)
+        return candidate_key(self.module, self.variant_name, self.attempt.label)
 
 
-def candidate_key(module: str, variant: str, engine: str) -> str:
-    return f"{module}/{variant}/{engine}"
+def candidate_key(module: str, variant: str, label: str) -> str:
+    return f"{module}/{variant}/{label}"
+
+
+def label_of(engine: str, precision: str) -> str:
+    """``onnxruntime``, or ``onnxruntime-int8``: good for a folder. Engines' names have no hyphen."""
+    return engine if precision == "fp32" else f"{engine}-{precision}"
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def _module_report(module: ModuleRecord, choice: Choice, trial: Trial) -> Module
         decision=choice.reason,
         signatures=signatures,
         disk_bytes=_disk_bytes(choice.core) if choice.core is not None else 0,
+        precision=choice.core.core.precision if choice.core is not None else "fp32",
     )
 
 

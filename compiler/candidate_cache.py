@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compile import backends, compiler, model_repo_template, python_backend
-from cortex_compile.backends.registry import find_engine
+from cortex_compile.backends.protocol import Engine
 from cortex_compile.cache_folder import cache_folder
 from cortex_compile.compiler.artifacts import Candidate, Project
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
@@ -37,10 +37,15 @@ _FOUND = "candidate.json"
 
 
 def cache_key(
-    captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Project
+    captured: CapturedModule,
+    signature: CapturedSignature,
+    engine: Engine,
+    precision: str,
+    threads: int,
+    project: Project,
 ) -> str:
     digest = hashlib.sha256()
-    for part in _parts(captured, signature, engine, threads, project):
+    for part in _parts(captured, signature, engine, precision, threads, project):
         digest.update(part if isinstance(part, bytes | memoryview) else str(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()
@@ -85,13 +90,18 @@ def renamed(candidate: Candidate, module: str, variant: str, reproduce: str, fol
 
 
 def _parts(
-    captured: CapturedModule, signature: CapturedSignature, engine: str, threads: int, project: Project
+    captured: CapturedModule,
+    signature: CapturedSignature,
+    engine: Engine,
+    precision: str,
+    threads: int,
+    project: Project,
 ) -> Iterator[Any]:
     yield from our_sources()
-    yield from (engine, threads, project.settings.tolerances)
+    yield from (engine.name, precision, threads, project.settings.tolerances)
     yield from (platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
     yield {name: version for name, version in library_versions().items() if name not in ("numpy", "transformers")}
-    yield [_version_of(package) for package in find_engine(engine).packages]
+    yield [_version_of(package) for package in engine.packages]
     module = captured.module
     yield from (
         class_name(module),

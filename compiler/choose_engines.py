@@ -7,55 +7,87 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler.artifacts import Attempt, Candidate, Choice, ChosenCore, ModuleRecord, Project, Trial
+from cortex_compile.compiler.artifacts import (
+    Attempt,
+    Candidate,
+    Choice,
+    ChosenCore,
+    CompileSettings,
+    ModuleRecord,
+    Project,
+    Trial,
+    label_of,
+)
 from cortex_compile.compiler.config_pbtxt import why_not_remote
+from cortex_compile.compiler.engine_cost import cost_ms, simplest_of_the_quickest, speedup_of
 from cortex_compile.python_backend.manifest import Core, Placement
 
 
 def choose_engines(trial: Trial, project: Project) -> tuple[Choice, ...]:
-    """For each module the engine with the least time over all recorded calls; calls it refused cost eager's time."""
+    """For each module the engine with the least time over all recorded calls, eager among them."""
     return tuple(_choose(module, trial, project) for module in trial.modules)
 
 
 def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
     candidates = [candidate for candidate in trial.candidates if candidate.module == module.name]
-    cores = [core for core in trial.cores if core.core.name == module.name]
+    cores = {_label(core): core for core in trial.cores if core.core.name == module.name}
+    reduced = _of_precision(module, candidates, project.settings)
     if not cores:
-        return Choice(module.name, "eager", "local", _why_eager(module, candidates, project), None)
-    chosen = min(cores, key=lambda core: _cost_ms(module, candidates, core.core.engine))
-    attempts = [candidate.attempt for candidate in candidates if _is_used(candidate, chosen)]
-    speedup = statistics.geometric_mean(
-        [measurement.speedup for attempt in attempts for measurement in attempt.measurements]
-    )
+        return Choice(module.name, "eager", "local", _why_eager(module, candidates, project) + reduced, None)
+    labels = ("eager", *cores)
+    objective = project.settings.objective
+    costs = {label: cost_ms(module, candidates, label, objective) for label in labels}
+    kinds = {label: (core.core.engine, core.core.precision) for label, core in cores.items()}
+    label = simplest_of_the_quickest(costs, {**kinds, "eager": ("eager", "fp32")})
+    if label == "eager":
+        best = min(cores, key=lambda label: costs[label])
+        words = f"stays eager: for {objective}, {best} is {costs['eager'] / costs[best]:.2f}× as fast"
+        return Choice(module.name, "eager", "local", words + reduced, None)
+    chosen = cores[label]
+    used = [each.attempt for each in candidates if each.attempt.label == label and each.variant is not None]
+    speedup = statistics.geometric_mean([speedup_of(attempt) for attempt in used])
     placement, note = _placement(chosen.core, project)
     if placement == "remote":
         chosen, note = _with_buckets(chosen, project.settings.buckets)
     left = len(module.signatures) - len(chosen.core.variants)
     eager_note = f"; {left} of {len(module.signatures)} ways of calling it stay eager" if left else ""
-    reason = f"runs on {chosen.core.engine} ({placement}), {speedup:.2f}× as fast as eager{note}{eager_note}"
+    kind = chosen.core.engine if chosen.core.precision == "fp32" else f"{chosen.core.engine}, {chosen.core.precision}"
+    reason = f"runs on {kind} ({placement}), {speedup:.2f}× as fast as eager{note}{eager_note}"
+    if chosen.core.precision == "fp32":
+        reason += reduced
     core = replace(chosen, core=replace(chosen.core, placement=placement))
     return Choice(module.name, chosen.core.engine, placement, reason, core)
 
 
-def _is_used(candidate: Candidate, chosen: ChosenCore) -> bool:
-    return candidate.attempt.engine == chosen.core.engine and candidate.variant is not None
+def without_reduced_precision(trial: Trial, reason: str) -> Trial:
+    """The trial with every candidate of less than fp32 refused in the rehearsal, for ``reason``."""
+    candidates = tuple(
+        replace(each, variant=None, attempt=replace(each.attempt, refused_at="rehearse", reason=reason))
+        if each.attempt.precision != "fp32" and each.variant is not None
+        else each
+        for each in trial.candidates
+    )
+    cores = tuple(core for core in trial.cores if core.core.precision == "fp32")
+    return replace(trial, candidates=candidates, cores=cores)
 
 
-def _cost_ms(module: ModuleRecord, candidates: Sequence[Candidate], engine: str) -> float:
-    cost = 0.0
-    for signature in module.signatures:
-        tried = [candidate for candidate in candidates if candidate.variant_name == signature.variant]
-        eager = [measured.eager_p50_ms for candidate in tried for measured in candidate.attempt.measurements]
-        mine = [
-            measured.compiled_p50_ms
-            for candidate in tried
-            if candidate.attempt.engine == engine and candidate.variant is not None
-            for measured in candidate.attempt.measurements
-        ]
-        times = mine or eager
-        if times:
-            cost += signature.count * statistics.mean(times)
-    return cost
+def _label(core: ChosenCore) -> str:
+    return label_of(core.core.engine, core.core.precision)
+
+
+def _of_precision(module: ModuleRecord, candidates: Sequence[Candidate], settings: CompileSettings) -> str:
+    """Why the precision that was asked for is not used, with the numbers, or ""."""
+    wanted = settings.precision
+    if wanted == "fp32" or module.refused is not None:
+        return ""
+    tried = [each.attempt for each in candidates if each.attempt.precision == wanted]
+    if not tried:
+        return f"; {wanted} was not tried"
+    refused = [attempt for attempt in tried if attempt.refused_at is not None]
+    if refused:
+        return f"; {wanted} is not used: it {_words(refused[0])}"
+    speedup = statistics.geometric_mean([speedup_of(attempt) for attempt in tried])
+    return f"; {wanted} is not used: it is not faster than that ({speedup:.2f}× as fast as eager)"
 
 
 def _why_eager(module: ModuleRecord, candidates: Sequence[Candidate], project: Project) -> str:
@@ -68,8 +100,10 @@ def _why_eager(module: ModuleRecord, candidates: Sequence[Candidate], project: P
 
 
 def _words(attempt: Attempt) -> str:
-    stage = {"export": "cannot be exported", "verify": "is not proven equal", "measure": "is"}[attempt.refused_at or ""]
-    return f"{stage} {attempt.reason}" if attempt.refused_at == "measure" else f"{stage}: {attempt.reason}"
+    if attempt.refused_at == "measure":
+        return f"is {attempt.reason}"
+    stages = {"export": "cannot be exported", "verify": "is not proven equal", "rehearse": "did not pass the rehearsal"}
+    return f"{stages[attempt.refused_at or '']}: {attempt.reason}"
 
 
 def _with_buckets(chosen: ChosenCore, given: tuple[int, ...]) -> tuple[ChosenCore, str]:

@@ -51,7 +51,11 @@ def _worst_element(name: str, expected: torch.Tensor, found: torch.Tensor, toler
     mine, theirs = expected.double(), found.double()
     absolute = (mine - theirs).abs()
     absolute[~mine.isfinite()] = 0.0
-    allowed = tolerance.absolute + tolerance.relative * mine.abs()
+    if tolerance.of_norm:
+        # Every element stands for the whole tensor, the furthest the most.
+        allowed = tolerance.of_norm * mine.nan_to_num(0.0, 0.0, 0.0).norm() * absolute.max() / absolute.norm()
+    else:
+        allowed = tolerance.absolute + tolerance.relative * mine.abs()
     excess = torch.where(absolute == 0, torch.zeros_like(absolute), absolute / allowed)
     flat = int(excess.argmax())
     index = tuple(int(part) for part in torch.unravel_index(torch.tensor(flat), expected.shape))

@@ -238,7 +238,11 @@ class Compile(_Section):
     placement: Literal["auto", "local", "remote"] | None = None
     buckets: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
     """Lengths to which calls of a remote core are filled up, to share a batch. Default: chosen from the samples."""
-    precision: Literal["fp32", "fp16", "int8"] | None = None
+    precision: Literal["fp32", "fp16", "bf16", "int8"] | None = None
+    """What compiled modules compute with. Less than fp32 is used where it is faster and the answers stay within
+    tolerance."""
+    objective: Literal["latency", "throughput"] | None = None
+    """What the fastest engine is: by the time of a call, or by the time a row in a batch."""
     device: Literal["auto", "cpu", "cuda"] | None = None
     leave_alone: list[str] = Field(default_factory=list)
     """Modules that stay eager, as the report names them: predictor.model."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cortex_compile.backends.onnx_weights import share_weights
 from cortex_compile.backends.weights_file import WeightsFile
-from cortex_compile.compiler.artifacts import Candidate, ChosenCore
+from cortex_compile.compiler.artifacts import Candidate, ChosenCore, label_of
 from cortex_compile.compiler.capture_modules import CapturedModule
 from cortex_compile.compiler.read_attributes import attributes_read
 from cortex_compile.python_backend.fingerprint import class_name, structure_sha256, weights_sha256
@@ -26,8 +26,9 @@ def finish_core(
     work_folder: Path,
     threads: int,
 ) -> ChosenCore:
-    """Lay out what a build holds of this core, in ``cores/NAME/ENGINE`` of the work folder."""
-    folder = work_folder / "cores" / name / engine
+    """Lay out what a build holds of this core, in a folder below ``cores/NAME`` of the work folder."""
+    precision = candidates[0].attempt.precision
+    folder = work_folder / "cores" / name / label_of(engine, precision)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     weights = WeightsFile(folder / WEIGHTS_FILE)
@@ -54,5 +55,6 @@ def finish_core(
         weights_file=WEIGHTS_FILE,
         parameters=weights.add_parameters(captured.module),
         variants=tuple(variants),
+        precision=precision,
     )
     return ChosenCore(core, folder)

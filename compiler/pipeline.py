@@ -12,17 +12,20 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from cortex_compile.backends.protocol import ReducesPrecision
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report, Trial
 from cortex_compile.compiler.build_report import build_report
-from cortex_compile.compiler.choose_engines import choose_engines
+from cortex_compile.compiler.choose_engines import choose_engines, without_reduced_precision
 from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
 from cortex_compile.compiler.other_work import OtherWork
 from cortex_compile.compiler.predict_kind import may_stream
+from cortex_compile.compiler.project_notices import has_nvidia_gpu
 from cortex_compile.compiler.publish_build import publish, work_folder
 from cortex_compile.compiler.rehearse import RehearsalRequest
 from cortex_compile.compiler.report import write_report
+from cortex_compile.compiler.report_words import answer_difference_in_words
 from cortex_compile.compiler.run_workbench import run_workbench
 from cortex_compile.compiler.write_build import write_build
 from cortex_compile.errors import CortexCompileError, UsageError
@@ -64,12 +67,12 @@ def compile_predictor(
     others = OtherWork()
     with _work_folder(output, dry_run) as work:
         trial = _try_everything(project, work, command, only, fresh, tell)
-        choices = choose_engines(trial, project)
         tell("write the build")
         build = work / "build"
+        choices: tuple[Choice, ...] = ()
         rehearsal = None
         if project.settings.compile:
-            choices, rehearsal = _write_until_equal(project, trial, choices, build, work, tell)
+            trial, choices, rehearsal = _write_until_equal(project, trial, build, work, tell)
         else:
             _write(project, trial, choices, build)
         busy = others.notice() if project.settings.compile else None
@@ -85,10 +88,18 @@ def compile_predictor(
 
 def _check_settings(project: Project) -> None:
     settings = project.settings
-    if settings.precision != "fp32":
-        raise UsageError(f"precision {settings.precision!r}: this release compiles fp32 only; leave it out or say fp32")
     if settings.device == "cuda":
-        raise UsageError("device 'cuda': this release compiles for the CPU only; leave it out or say cpu")
+        if not has_nvidia_gpu():
+            raise UsageError("device 'cuda': no NVIDIA GPU is seen on this machine; leave it out or say cpu")
+        if "tensorrt" not in settings.engines:
+            raise UsageError("device 'cuda': of the engines, tensorrt alone compiles for a GPU; add --engine tensorrt")
+    if settings.precision != "fp32" and not any(
+        isinstance(find_engine(name), ReducesPrecision) for name in settings.engines
+    ):
+        raise UsageError(
+            f"precision {settings.precision!r}: none of the engines ({', '.join(settings.engines)}) has less than fp32;"
+            " leave it out or name onnxruntime with --engine"
+        )
 
 
 @contextmanager
@@ -109,15 +120,24 @@ def _try_everything(project: Project, work: Path, command: str, only: str | None
 
 
 def _write_until_equal(
-    project: Project, trial: Trial, choices: tuple[Choice, ...], build: Path, work: Path, tell: Tell
-) -> tuple[tuple[Choice, ...], Rehearsal]:
-    """Rehearse what was written; if the predictor answers otherwise than eager, write it again without the cores."""
-    _write(project, trial, choices, build)
-    tell("rehearse: answer the samples eager and from the build")
-    rehearsal = _rehearse(project, build, work)
-    problem = _problem(rehearsal)
-    if problem is None:
-        return choices, rehearsal
+    project: Project, trial: Trial, build: Path, work: Path, tell: Tell
+) -> tuple[Trial, tuple[Choice, ...], Rehearsal]:
+    """Rehearse what was written; if the predictor answers otherwise than eager, write it again with more caution.
+
+    What computes with less than fp32 goes first, since its answers are compared nowhere else; then all cores.
+    """
+    while True:
+        choices = choose_engines(trial, project)
+        _write(project, trial, choices, build)
+        tell("rehearse: answer the samples eager and from the build")
+        rehearsal = _rehearse(project, build, work)
+        problem = _problem(rehearsal)
+        if problem is None:
+            return trial, choices, rehearsal
+        if not any(choice.core is not None and choice.core.core.precision != "fp32" for choice in choices):
+            break
+        tell(f"{problem}; going back to fp32")
+        trial = without_reduced_precision(trial, problem)
     tell(f"{problem}; writing the build without compiled modules")
     choices = tuple(
         replace(choice, engine="eager", placement="local", core=None, reason=f"stays eager: {problem}")
@@ -126,13 +146,14 @@ def _write_until_equal(
         for choice in choices
     )
     _write(project, trial, choices, build)
-    return choices, _rehearse(project, build, work)
+    return trial, choices, _rehearse(project, build, work)
 
 
 def _problem(rehearsal: Rehearsal) -> str | None:
     for sample in rehearsal.samples:
         if not sample.answers_equal:
-            return f"the predictor answered {sample.name} otherwise with the compiled modules than without"
+            what = f": {answer_difference_in_words(sample.worst)}" if sample.worst is not None else ""
+            return f"the predictor answered {sample.name} otherwise with the compiled modules than without{what}"
     for core, state in rehearsal.states.items():
         if state != "compiled":
             return f"core {core} did not come up from the build: {state}"

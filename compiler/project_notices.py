@@ -9,7 +9,7 @@ from cortex_compile.compiler.cluster_settings import words_for_a_cluster
 from cortex_compile.compiler.cortex_yaml import LocatedApi
 from cortex_compile.compiler.tolerances import Tolerances
 
-__all__ = ["project_notices"]
+__all__ = ["has_nvidia_gpu", "project_notices"]
 
 
 def project_notices(
@@ -22,7 +22,7 @@ def project_notices(
     looser = ", ".join(tolerances.looser_than(Tolerances()))
     if looser:
         notices.append(f"{located.at('compile', 'tolerance')}: looser than the default: {looser}.")
-    if api.compute.gpu and not _has_nvidia_gpu():
+    if api.compute.gpu and not has_nvidia_gpu():
         notices.append(
             f"{located.at('compute', 'gpu')}: asks for {api.compute.gpu}, this machine has none: CPU is used."
         )
@@ -43,5 +43,5 @@ def project_notices(
     return tuple(notices)
 
 
-def _has_nvidia_gpu() -> bool:
+def has_nvidia_gpu() -> bool:
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))

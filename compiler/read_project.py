@@ -179,7 +179,7 @@ def _settings_of(located: LocatedApi) -> CompileSettings:
         return CompileSettings()
     settings = CompileSettings(leave_alone=tuple(written.leave_alone))
     names = {"step_timeout": "step_timeout_s", "request_timeout": "request_timeout_s"}
-    names |= {key: key for key in ("placement", "precision", "device", "max_body_bytes")}
+    names |= {key: key for key in ("placement", "precision", "objective", "device", "max_body_bytes")}
     found = {field: getattr(written, key) for key, field in names.items() if getattr(written, key) is not None}
     for index, engine in enumerate(written.engines or ()):
         try:

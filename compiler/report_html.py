@@ -29,6 +29,7 @@ def render_report(report: Report) -> str:
     environment.filters["plot"] = lambda curve: Markup(latency_plot(curve))  # names in it are escaped there
     environment.filters["stored"] = report_words.stored_in_words
     environment.filters["peaks"] = report_words.peaks_in_words
+    environment.filters["answer_difference"] = report_words.answer_difference_in_words
     environment.filters["bounds"] = report_words.bounds_in_words
     template = importlib.resources.files("cortex_compile.compiler") / "report.html.j2"
     return environment.from_string(template.read_text(encoding="utf-8")).render(

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from cortex_compile.compiler.artifacts import Attempt, Difference, ModuleReport, Report
+from cortex_compile.compiler.artifacts import (
+    Attempt,
+    Difference,
+    ModuleReport,
+    Report,
+    label_of,
+)
+from cortex_compile.compiler.compare_answers import NO_TOLERANCE, AnswerDifference
 
 __all__ = [
+    "answer_difference_in_words",
     "bounds_in_words",
     "bytes_in_words",
     "count_in_words",
@@ -79,7 +87,7 @@ def stored_in_words(module: ModuleReport) -> str:
         attempt
         for signature in module.signatures
         for attempt in signature.attempts
-        if attempt.engine == module.engine and attempt.refused_at is None
+        if attempt.label == label_of(module.engine, module.precision) and attempt.refused_at is None
     ]
     held = sum(attempt.session_mib or 0.0 for attempt in chosen) * 2**20
     text = f"its graphs and weights take {bytes_in_words(module.disk_bytes)} on disk" if module.disk_bytes else ""
@@ -94,7 +102,11 @@ def peaks_in_words(report: Report) -> str:
 
 
 def outcome_of(attempt: Attempt) -> str:
-    outcome = "equal and faster" if attempt.refused_at is None else f"refused at {attempt.refused_at}"
+    if attempt.refused_at is not None:
+        outcome = f"refused at {attempt.refused_at}"
+    else:
+        # Of less than fp32 the predictor's answers are compared, not the module's results.
+        outcome = "equal and faster" if attempt.precision == "fp32" else "faster"
     return f"{outcome} (exported by {attempt.exporter})" if attempt.exporter else outcome
 
 
@@ -106,6 +118,15 @@ def difference_in_words(difference: Difference) -> str:
         f"{where}: {difference.expected:.7g} became {difference.found:.7g},"
         f" off by {difference.absolute:.3g}, {_share_in_words(difference.excess)} the tolerance"
     )
+
+
+def answer_difference_in_words(worst: AnswerDifference) -> str:
+    """The worst place of an answer: ``scores[3] is 0.52, eager says 0.51, 12% of the tolerance (…)``."""
+    words = f"{worst.where or 'it'} is {worst.found}, eager says {worst.expected}"
+    if worst.excess >= NO_TOLERANCE:
+        return words
+    allowed = f"absolute {worst.absolute:g} + relative {worst.relative:g}"
+    return f"{words}, {_share_in_words(worst.excess)} the tolerance ({allowed})"
 
 
 def _share_in_words(excess: float) -> str:

@@ -12,11 +12,12 @@ from cortex_compile.compiler.artifacts import (
     Candidate,
     ChosenCore,
     ModuleRecord,
+    Precision,
     Project,
     Trial,
 )
 from cortex_compile.compiler.isolation import Ended, run_child
-from cortex_compile.compiler.workbench import WorkRequest
+from cortex_compile.compiler.workbench import WorkRequest, reproduce_command
 from cortex_compile.errors import PredictorError
 from cortex_compile.python_backend.records import from_json
 
@@ -114,7 +115,9 @@ class _Run:
 
     def crashed(self, project: Project, reproduce: str) -> Candidate:
         assert self.under_way is not None
-        module, variant, engine = self.under_way["key"].split("/")
+        module, variant, label = self.under_way["key"].split("/")
+        engine, _, reduced = label.partition("-")
+        precision: Precision = reduced or "fp32"  # type: ignore[assignment]
         stage: Stage = self.under_way["stage"]  # type: ignore[assignment]
-        command = f"{reproduce} --only {self.under_way['path']!r} --engine {engine} --dry-run --fresh"
-        return Candidate(module, variant, Attempt(engine, stage, self.ended.reason or "", command))
+        command = reproduce_command(reproduce, self.under_way["path"], engine, precision)
+        return Candidate(module, variant, Attempt(engine, stage, self.ended.reason or "", command, precision=precision))

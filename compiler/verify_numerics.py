@@ -78,7 +78,9 @@ def verify_numerics(
         tried = {name: each.equal for name, each in sizes.items()}
         return Proof(Verdict(False, str(error), bench.compared, worst, tried, None, bench.excused), ())
     depends, paddings = "it is called for every token, inside the predictor's process", list[ProvenPadding]()
-    if may_share_batches:
+    if tolerances.are_rough:
+        depends = "with less precision a row is rounded by what else is in its batch"
+    elif may_share_batches:
         depends = why_rows_depend(
             bench, calls[0], dimensions.get(batch or ""), sizes[batch].bounds.maximum if batch else 1, input_names
         )

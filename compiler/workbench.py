@@ -11,22 +11,25 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from cortex_compile.backends.protocol import Missing
+from cortex_compile.backends.protocol import Engine, Missing, ReducesPrecision
+from cortex_compile.backends.reduced_engine import ReducedEngine
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.answer_samples import answer_questions, load_predictor
 from cortex_compile.compiler.artifacts import (
     Candidate,
     CompileSettings,
     ModuleRecord,
+    Precision,
     Project,
     SignatureRecord,
     candidate_key,
+    label_of,
 )
 from cortex_compile.compiler.candidate_cache import cache_key, keep_candidate, renamed, restore_candidate
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, capture_modules
@@ -176,25 +179,40 @@ def _try_module(
 ) -> bool:
     """Whether a graph came out that is equal to the module, faster or not."""
     found = False
-    for engine_name in request.project.settings.engines:
-        if engine_name == "eager":
-            continue
+    wrong: set[tuple[str, str]] = set()
+    for engine, precision in _ways(request.project.settings):
         equal: list[Candidate] = []
         for signature_record, signature in zip(record.signatures, captured.signatures.values(), strict=True):
-            key = candidate_key(record.name, signature_record.variant, engine_name)
+            variant_name = signature_record.variant
+            if (engine.name, variant_name) in wrong:
+                continue  # with less precision it is no better
+            key = candidate_key(record.name, variant_name, label_of(engine.name, precision))
             candidate = finished.get(key) or _try(
-                request, teller, captured, record, signature_record.variant, signature, engine_name
+                request, teller, captured, record, variant_name, signature, engine, precision
             )
             teller.tell("candidate", candidate)
-            found = found or candidate.attempt.refused_at not in ("export", "verify")
+            if candidate.attempt.refused_at in ("export", "verify"):
+                wrong.add((engine.name, variant_name))
+            else:
+                found = True
             if candidate.variant is not None:
                 equal.append(candidate)
         if equal:
             teller.tell("step", f"{record.path}: store its weights")
             teller.tell(
-                "core", finish_core(captured, record.name, engine_name, equal, request.work_folder, request.threads)
+                "core", finish_core(captured, record.name, engine.name, equal, request.work_folder, request.threads)
             )
     return found
+
+
+def _ways(settings: CompileSettings) -> Iterator[tuple[Engine, Precision]]:
+    """The engines to try, each with fp32 first: that is what stays when less precision is refused."""
+    for name in settings.engines:
+        engine = find_engine(name)
+        if engine.name != "eager":
+            yield engine, "fp32"
+            if settings.precision != "fp32" and isinstance(engine, ReducesPrecision):
+                yield ReducedEngine(engine, settings.precision), settings.precision
 
 
 def _try(
@@ -204,14 +222,15 @@ def _try(
     record: ModuleRecord,
     variant_name: str,
     signature: CapturedSignature,
-    engine_name: str,
+    engine: Engine,
+    precision: Precision,
 ) -> Candidate:
-    engine = find_engine(engine_name)
-    folder = request.work_folder / "candidates" / record.name / engine_name / variant_name
+    label = label_of(engine.name, precision)
+    folder = request.work_folder / "candidates" / record.name / label / variant_name
     place = str(folder.relative_to(request.work_folder))
     shutil.rmtree(folder, ignore_errors=True)
-    reproduce = f"{request.reproduce} --only {record.path!r} --engine {engine_name} --dry-run --fresh"
-    key = cache_key(captured, signature, engine_name, request.threads, request.project)
+    reproduce = reproduce_command(request.reproduce, record.path, engine.name, precision)
+    key = cache_key(captured, signature, engine, precision, request.threads, request.project)
     kept = None if request.fresh else restore_candidate(key, folder)
     if kept is not None:
         teller.tell("step", f"{record.path}: unchanged since an earlier compile")
@@ -226,13 +245,19 @@ def _try(
         reproduce,
         lambda stage: teller.tell(
             "candidate_step",
-            {"key": candidate_key(record.name, variant_name, engine_name), "stage": stage, "path": record.path},
+            {"key": candidate_key(record.name, variant_name, label), "stage": stage, "path": record.path},
         ),
-        request.project.settings.tolerances,
+        request.project.settings.tolerances.at_precision(precision),
     )
-    candidate = Candidate(record.name, variant_name, attempt, variant, place)
+    candidate = Candidate(record.name, variant_name, replace(attempt, precision=precision), variant, place)
     keep_candidate(key, candidate, folder)
     return candidate
+
+
+def reproduce_command(command: str, path: str, engine: str, precision: str) -> str:
+    """What to type to see one candidate tried again."""
+    reduced = "" if precision == "fp32" else f" --precision {precision}"
+    return f"{command} --only {path!r} --engine {engine}{reduced} --dry-run --fresh"
 
 
 def _record(captured: CapturedModule, name: str) -> ModuleRecord:

@@ -175,6 +175,8 @@ class Core:
     weights_file: str | None
     parameters: tuple[ParameterSpec, ...]
     variants: tuple[Variant, ...]
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """What its graphs compute with; what goes in and comes out is of the module's own dtypes."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cortex_compile.backends.onnx_export import EXPORTERS, export_onnx
+from cortex_compile.backends.onnxruntime.reduce_precision import reduce_precision
 from cortex_compile.backends.protocol import (
     Available,
     ExportedGraph,
@@ -44,6 +45,9 @@ class OnnxRuntimeEngine:
 
     def export(self, request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
         return export_onnx(request, folder)
+
+    def reduce_precision(self, exported: ExportedGraph, precision: str, folder: Path) -> ExportedGraph | Refused:
+        return reduce_precision(exported, precision, folder)
 
     def open_session(self, graph: Path, threads: int, pack_weights: bool = True) -> Session:
         from cortex_compile.python_backend.onnxruntime_session import OnnxRuntimeSession

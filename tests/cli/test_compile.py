@@ -72,8 +72,8 @@ def test_a_fault_of_the_predictor_is_one_line(tmp_path: Path, source: str, where
     [
         (["nowhere.py"], 2, "nowhere.py"),
         (["predictor.py", "--engine", "onnxrutime"], 2, "did you mean 'onnxruntime'"),
-        (["predictor.py", "--precision", "int8"], 2, "fp32 only"),
-        (["predictor.py", "--device", "cuda"], 2, "the CPU only"),
+        (["predictor.py", "--precision", "int8", "--engine", "eager"], 2, "none of the engines (eager)"),
+        (["predictor.py", "--device", "cuda"], 2, "device 'cuda': no"),
         (["predictor.py", "--output", "predictor.py"], 1, "predictor.py"),
         (["predictor.py", "--output", "notes"], 1, "notes"),
         (["predictor.py", "--output", "/proc/build"], 1, "/proc/build"),

@@ -75,3 +75,17 @@ def test_what_is_looser_than_the_default_is_named() -> None:
     assert list(Tolerances().looser_than(Tolerances())) == []
     tighter_and_looser = Tolerances(float32=Tolerance(1e-6, 1e-2), float16=Tolerance(0.5, 0.0))
     assert list(tighter_and_looser.looser_than(Tolerances())) == ["float32 relative 0.01", "float16 absolute 0.5"]
+
+
+def test_with_less_precision_the_norm_decides_and_not_one_element() -> None:
+    rough = Tolerances().at_precision("int8")
+    expected = torch.ones(100)
+    outlier, zeros = expected.clone(), torch.zeros(100)
+    outlier[7] = 6.0
+    assert worst_difference([expected], [outlier], ["y"], Tolerances()).excess > 1  # type: ignore[union-attr]
+    found = worst_difference([expected], [outlier], ["y"], rough)
+    assert isinstance(found, Difference)
+    assert (found.index, found.absolute) == ((7,), 5.0)
+    assert found.excess == pytest.approx(5 / (0.7 * 10))
+    assert worst_difference([expected], [zeros], ["y"], rough).excess > 1  # type: ignore[union-attr]
+    assert worst_difference([expected], [expected], ["y"], rough).excess == 0  # type: ignore[union-attr]

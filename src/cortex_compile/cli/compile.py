@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @click.option("--name", help="The API's name; picks one where cortex.yaml holds several.")
 @click.option("--output", type=click.Path(path_type=Path), help="The build folder. Default: build/NAME.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="In this release: cpu.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="In this release: fp32.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16", "int8"]), help="Try this besides fp32.")
+@click.option("--objective", type=click.Choice(["latency", "throughput"]), help="What the fastest engine is.")
 @click.option(
     "--engine", "engines", multiple=True, metavar="NAME", help="Try only this engine (docs/engines.md); may repeat."
 )
@@ -43,6 +44,7 @@ def compile_command(
     output: Path | None,
     device: str | None,
     precision: str | None,
+    objective: str | None,
     engines: tuple[str, ...],
     placement: str | None,
     only: str | None,
@@ -64,6 +66,7 @@ def compile_command(
         "engines": engines or None,
         "placement": placement,
         "precision": precision,
+        "objective": objective,
         "device": device,
         "compile": False if no_compile else None,
     }
@@ -110,6 +113,8 @@ def _print_summary(report: Report, build: Path, came_to_be: str) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from cortex_compile.compiler.report_words import answer_difference_in_words
+
     width = None if sys.stdout.isatty() else 200
     console = Console(highlight=False, soft_wrap=True, width=width)
     for module in report.modules:
@@ -117,7 +122,8 @@ def _print_summary(report: Report, build: Path, came_to_be: str) -> None:
         console.print(f"  {mark}  [bold]{escape(module.path)}[/]  {escape(module.decision)}")
     for sample in report.samples:
         faster = f"{sample.eager_p50_ms:.1f} → {sample.compiled_p50_ms:.1f} ms ({sample.speedup:.2f}×)"
-        console.print(f"  sample    [bold]{escape(sample.name)}[/]  {faster}, answers equal")
+        worst = f" ({escape(answer_difference_in_words(sample.worst))})" if sample.worst is not None else ""
+        console.print(f"  sample    [bold]{escape(sample.name)}[/]  {faster}, answers equal{worst}")
     if not report.modules:
         console.print("  No torch module to compile: the predictor is served as it is.")
     if not came_to_be:

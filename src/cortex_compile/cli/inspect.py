@@ -97,7 +97,8 @@ def _print_module(module: ModuleReport, console: Console) -> None:
 
     from cortex_compile.compiler import report_words
 
-    where = f"{module.engine}, {module.placement}" if module.engine != "eager" else module.engine
+    precision = f", {module.precision}" if module.precision != "fp32" else ""
+    where = f"{module.engine}{precision}, {module.placement}" if module.engine != "eager" else module.engine
     console.print()
     console.print(Text.assemble((module.path, "bold"), f"  [{where}]"))
     size = f"{report_words.count_in_words(module.parameters)} parameters"
@@ -109,7 +110,7 @@ def _print_module(module: ModuleReport, console: Console) -> None:
         for attempt in signature.attempts:
             outcome = report_words.outcome_of(attempt) + (f": {attempt.reason}" if attempt.reason else "")
             style = "green" if attempt.refused_at is None else "yellow"
-            console.print(Text.assemble(f"  {signature.variant} on {attempt.engine} ", (outcome, style)))
+            console.print(Text.assemble(f"  {signature.variant} on {attempt.label} ", (outcome, style)))
             if attempt.measurements:
                 console.print(_measurements_table(attempt))
             for curve in attempt.curves:
