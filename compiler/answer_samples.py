@@ -36,15 +36,24 @@ def load_predictor(project: Project) -> tuple[LoadedClass, object]:
     Raises:
         PredictorError: it cannot be imported, breaks the contract, or ``__init__`` raised.
     """
+    loaded = load_class(project)
+    return loaded, create_predictor(loaded, project.config, _client_of(project))
+
+
+def load_class(project: Project) -> LoadedClass:
+    """Import the user's file in its own folder.
+
+    Raises:
+        PredictorError: it cannot be imported, or breaks the contract.
+    """
     enter_project(project.folder, project.python_path, project.env)
-    loaded = load_predictor_class(
+    return load_predictor_class(
         project.folder,
         project.predictor,
         project.python_path,
         has_models=project.models is not None,
         nan_as_null=project.nan_as_null,
     )
-    return loaded, create_predictor(loaded, project.config, _client_of(project))
 
 
 def _client_of(project: Project) -> PythonClient | None:

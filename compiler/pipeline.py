@@ -16,6 +16,7 @@ from cortex_compile.backends.protocol import ReducesPrecision
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report, Trial
 from cortex_compile.compiler.build_report import build_report
+from cortex_compile.compiler.check_class import check_class
 from cortex_compile.compiler.choose_engines import choose_engines, without_reduced_precision
 from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
@@ -114,6 +115,8 @@ def _work_folder(output: Path, dry_run: bool) -> Iterator[Path]:
 
 def _try_everything(project: Project, work: Path, command: str, only: str | None, fresh: bool, tell: Tell) -> Trial:
     if not project.settings.compile:
+        tell("import the predictor")
+        check_class(project, work)
         return Trial((), (), (), {})
     threads = max(1, len(os.sched_getaffinity(0)) // project.processes_per_replica)
     return run_workbench(project, work, threads, command, only, fresh, tell)

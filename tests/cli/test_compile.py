@@ -108,6 +108,26 @@ def test_no_sample_says_what_to_add_and_no_compile_serves_it_as_it_is(tmp_path: 
     assert check_build(tmp_path / "out").cores == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "where", "words"),
+    [
+        (CLASS + INIT + "    def predict(self, payload, request): return 1\n", "predictor.py:3: ", '"request"'),
+        ("import nowhere_to_be_found\n" + GOOD, "predictor.py:1: ", "No module named 'nowhere_to_be_found'"),
+        ("import os\nos._exit(7)\n" + GOOD, "predictor.py: ", "exit code 7"),
+    ],
+)
+def test_what_breaks_the_contract_is_said_though_nothing_is_compiled(
+    tmp_path: Path, source: str, where: str, words: str
+) -> None:
+    (tmp_path / "predictor.py").write_text(source)
+    ended = compile_here(tmp_path, "predictor.py", "--no-compile")
+    assert ended.returncode == 1
+    (error,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert where in error
+    assert words in error
+    assert not (tmp_path / "build").exists()
+
+
 def test_a_predictor_is_compiled_proven_and_written(tmp_path: Path) -> None:
     project = shutil.copytree(DEEP, tmp_path / "deep")
     ended = compile_here(tmp_path, project / "predictor.py")

@@ -54,7 +54,7 @@ def test_every_command_in_the_readme_exists() -> None:
 
 def test_every_option_that_is_spoken_of_exists() -> None:
     spoken_of = set(re.findall(r"`(--[a-z-]+)", (ROOT / "README.md").read_text() + (ROOT / "CHANGELOG.md").read_text()))
-    listed = run_command("compile", "--help") + run_command("serve", "--help")
+    listed = "".join(run_command(command, "--help") for command in ("compile", "serve", "bench", "package"))
     assert "--sample" in spoken_of
     assert [option for option in sorted(spoken_of) if not re.search(rf"{option}\b", listed)] == []
 
