@@ -18,7 +18,7 @@ from typing import Any
 MAXIMUM_OBJECTS = 200_000
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, bytearray, type, ModuleType)
-_TORCH_MODULE_FIELDS = frozenset(
+TORCH_MODULE_FIELDS = frozenset(
     {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_backward_pre_hooks", "_backward_hooks"}
     | {"_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"}
     | {"_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks"}
@@ -72,7 +72,7 @@ def _children_of_module(path: str, module: Any) -> Iterator[tuple[str, Any]]:
     for name, child in module._modules.items():
         yield (f"{path}[{name}]" if name.isdigit() else f"{path}.{name}"), child
     for name, value in vars(module).items():
-        if name not in _TORCH_MODULE_FIELDS:
+        if name not in TORCH_MODULE_FIELDS:
             yield f"{path}.{name}", value
 
 

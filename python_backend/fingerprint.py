@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
+from .find_modules import TORCH_MODULE_FIELDS
 from .manifest import AttributeRead
 
 _PLAIN = (type(None), bool, int, float, str)
+# Py_TPFLAGS_HEAPTYPE and Py_TPFLAGS_IMMUTABLETYPE: of a class written in Python only the first is set.
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 # Read by nn.Module itself on every call; they say nothing of what forward computes.
 _TORCH_INTERNAL = frozenset({"_is_full_backward_hook", "_compiled_call_impl"})
 
@@ -82,32 +86,76 @@ def _tensors(module: Any) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def record_attribute_reads(module: Any) -> Iterator[dict[tuple[str, str], Any]]:
-    """Collect, while open, every plain attribute that code reads from the module or a submodule of it.
+    """Collect, while open, every plain attribute that code reads from the module, a submodule, or an object that one
+    of them holds (``x * self.scale``, ``self.config.hidden_act``).
 
-    An exporter bakes such a value into the graph (``x * self.scale``), so the graph is right only while they hold.
-    Keys are (path of the submodule, attribute).
+    An exporter bakes such a value into the graph, so the graph is right only while they hold. Keys are (path of the
+    submodule, attribute), with a dot where the attribute is that of an object.
     """
     import torch
 
-    names = {id(part): name for name, part in module.named_modules()}
+    parts = dict(module.named_modules())
+    owners = {id(part): (path, "") for path, part in parts.items()}
+    kinds: set[type] = {torch.nn.Module}
     reads: dict[tuple[str, str], Any] = {}
-    had_own = "__getattribute__" in vars(torch.nn.Module)
+    for path, part in parts.items():
+        for name, value in vars(part).items():
+            if _is_held_object(value):
+                owners.setdefault(id(value), (path, f"{name}."))
+                kinds.add(type(value))
+            elif name not in TORCH_MODULE_FIELDS:
+                # Who reads these cannot be seen, so all that they hold counts.
+                reads |= {(path, f"{name}.{key}"): item for key, item in _plain_entries(value).items()}
 
-    def recording(part: Any, name: str) -> Any:
-        value = object.__getattribute__(part, name)
-        if id(part) in names and is_plain(value) and name not in _TORCH_INTERNAL:
-            attributes = object.__getattribute__(part, "__dict__")
-            if name in attributes:
-                reads[names[id(part)], name] = value
+    def note(owner: Any, name: str, value: Any) -> None:
+        if id(owner) in owners and is_plain(value) and name not in _TORCH_INTERNAL:
+            # Hugging Face's configs have other names for some of their attributes.
+            name = getattr(type(owner), "attribute_map", {}).get(name, name)
+            if name in object.__getattribute__(owner, "__dict__"):
+                path, prefix = owners[id(owner)]
+                reads[path, prefix + name] = value
+
+    with ExitStack() as undo:
+        for kind in kinds:
+            undo.enter_context(_noting_reads(kind, note))
+        yield reads
+
+
+def _is_held_object(value: Any) -> bool:
+    """An object of a class written in Python: a config, say. Its class can be watched, and its attributes change."""
+    import torch
+
+    if isinstance(value, (torch.nn.Module, torch.Tensor, type, ModuleType, FunctionType, dict, list, tuple, set)):
+        return False
+    return type(value).__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE and hasattr(value, "__dict__")
+
+
+def _plain_entries(value: Any) -> dict[str, Any]:
+    """Of a dict with names as keys, or of a namespace."""
+    held = vars(value) if type(value) is SimpleNamespace else value
+    if type(held) is not dict:
+        return {}
+    return {key: item for key, item in held.items() if type(key) is str and "." not in key and is_plain(item)}
+
+
+@contextmanager
+def _noting_reads(kind: type, note: Callable[[Any, str, Any], None]) -> Iterator[None]:
+    own = vars(kind).get("__getattribute__")
+    read: Any = kind.__getattribute__
+
+    def noting(owner: Any, name: str) -> Any:
+        value = read(owner, name)
+        note(owner, name, value)
         return value
 
-    if had_own:
-        raise RuntimeError("torch.nn.Module has a __getattribute__ of its own; another tool has patched it")
-    torch.nn.Module.__getattribute__ = recording  # type: ignore[method-assign]
+    kind.__getattribute__ = noting  # type: ignore[method-assign, assignment]
     try:
-        yield reads
+        yield
     finally:
-        del torch.nn.Module.__getattribute__
+        if own is None:
+            del kind.__getattribute__
+        else:
+            kind.__getattribute__ = own  # type: ignore[method-assign]
 
 
 def is_plain(value: Any) -> bool:
@@ -128,7 +176,15 @@ def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[tup
         KeyError: the module has no such submodule.
     """
     parts = dict(module.named_modules())
-    return [(parts[read.module].__dict__, read.name, read.value) for read in reads]
+    located = []
+    for read in reads:
+        attributes: dict[str, Any] = parts[read.module].__dict__
+        holder, _, name = read.name.rpartition(".")
+        if holder:
+            held = attributes.get(holder)
+            attributes = held if type(held) is dict else getattr(held, "__dict__", {})
+        located.append((attributes, name, read.value))
+    return located
 
 
 def changed_attribute(located: list[tuple[dict[str, Any], str, Any]]) -> str | None:

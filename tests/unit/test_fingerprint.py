@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
 import torch
 from torch import nn
 
@@ -66,3 +69,50 @@ def test_a_changed_attribute_is_named() -> None:
     assert changed_attribute(located) is None
     net.scale = 3.0
     assert changed_attribute(located) == "scale"
+
+
+class Config:
+    attribute_map: ClassVar = {"width": "hidden_size"}
+
+    def __init__(self) -> None:
+        self.scale, self.hidden_size, self.unused = 2.0, 4, 1
+
+    def __getattribute__(self, name: str) -> Any:
+        return object.__getattribute__(self, "hidden_size" if name == "width" else name)
+
+
+class ReadsAConfig(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = Config()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.config.scale + self.config.width
+
+
+def test_what_forward_reads_of_an_object_is_recorded_and_compared() -> None:
+    net = nn.Sequential(ReadsAConfig())
+    own = Config.__getattribute__
+    with record_attribute_reads(net) as reads:
+        net(torch.ones(1))
+    config = {name: value for (path, name), value in reads.items() if path == "0" and name.startswith("config.")}
+    assert config == {"config.scale": 2.0, "config.hidden_size": 4}
+    assert Config.__getattribute__ is own
+    assert "__getattribute__" not in vars(nn.Module)
+    located = locate_attributes(net, tuple(AttributeRead("0", name, value) for name, value in config.items()))
+    assert changed_attribute(located) is None
+    net[0].config.hidden_size = 5  # type: ignore[union-attr]
+    assert changed_attribute(located) == "hidden_size"
+
+
+def test_of_a_dict_or_a_namespace_all_that_it_holds_counts() -> None:
+    net = Scaled()
+    net.options = {"temperature": 1.0, "names": {"a"}}  # type: ignore[assignment]
+    net.space = SimpleNamespace(depth=2)  # type: ignore[assignment]
+    with record_attribute_reads(net) as reads:
+        pass
+    assert reads == {("", "options.temperature"): 1.0, ("", "space.depth"): 2}
+    located = locate_attributes(net, tuple(AttributeRead(*key, value) for key, value in reads.items()))
+    assert changed_attribute(located) is None
+    net.options["temperature"] = 2.0  # type: ignore[index, operator]
+    assert changed_attribute(located) == "temperature"
