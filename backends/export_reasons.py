@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 __all__ = ["explain_export_failure"]
@@ -10,6 +11,7 @@ __all__ = ["explain_export_failure"]
 _LONGEST = 500
 _DATA_DEPENDENT = re.compile(r"data-dependent|dynamic shape operator|Could not extract specialized integer", re.I)
 _NO_TRANSLATION = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.:]+)'")
+_TOOLS = {"torch", "sympy", "mpmath", "onnx", "onnxscript", "onnx_ir", "cortex_compile"}
 _CAUSED_BY = re.compile(r"Caused by: \(([^()]+):(\d+) in (\w+)\)")
 
 
@@ -20,20 +22,28 @@ def explain_export_failure(error: BaseException) -> str:
     text = str(error)
     if _DATA_DEPENDENT.search(text):
         return (
-            f"what it does depends on the values of a tensor{_place(text)}; choose between values with "
+            f"what it does depends on the values of a tensor{_place(error, text)}; choose between values with "
             f"torch.where, or do that outside of the module, so that its parts are compiled"
         )
     missing = _NO_TRANSLATION.search(text)
     if missing:
-        return f"the operator {missing[1]} has no ONNX form{_place(text)}; use another one"
+        return f"the operator {missing[1]} has no ONNX form{_place(error, text)}; use another one"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:_LONGEST]
 
 
-def _place(text: str) -> str:
-    """`` (modeling.py:12 in forward)``, where torch names it."""
+def _place(error: BaseException, text: str) -> str:
+    """`` (modeling.py:12 in forward)``: the innermost line that is not torch's; else what torch names."""
+    place = ""
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        package = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if package not in _TOOLS and package not in sys.stdlib_module_names:
+            place = f" ({_short(code.co_filename)}:{step.tb_lineno} in {code.co_name})"
+        step = step.tb_next
     named = _CAUSED_BY.search(text)
-    return f" ({_short(named[1])}:{named[2]} in {named[3]})" if named else ""
+    return place or (f" ({_short(named[1])}:{named[2]} in {named[3]})" if named else "")
 
 
 def _short(file: str) -> str:

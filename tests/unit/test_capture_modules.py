@@ -116,7 +116,7 @@ def test_arguments_are_copied_before_the_call_and_results_after_it() -> None:
     [
         (DrawsNumbers().eval(), lambda p: p.net(torch.ones(1, 2)), "draws random numbers in forward"),
         (nn.Dropout(), lambda p: p.net(torch.ones(1, 2)), "training mode; call predictor.net.eval()"),
-        (Counts(), lambda p: p.net(torch.ones(1, 2)), "changes its own buffers"),
+        (Counts(), lambda p: p.net(torch.ones(1, 2)), "changes its own buffer 'seen'"),
         (WritesIntoItsArgument(), lambda p: p.net(torch.ones(1, 2)), "changes its arguments in place"),
         (ReturnsAView(), lambda p: p.net(torch.ones(1, 2)), "shares memory with an argument"),
         (nn.Identity(), lambda p: p.net(torch.ones(1, 2)), "returns no tensor of its own"),
