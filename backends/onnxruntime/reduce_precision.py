@@ -51,7 +51,6 @@ def _write_int8(source: Path, target: Path) -> str:
         reduce_range=True,
         weight_type=QuantType.QInt8,
         use_external_data_format=True,
-        extra_options={"EnableSubgraph": True},
     )
     quantized = onnx.load(target, load_external_data=False)
     if not any(node.op_type in ("MatMulInteger", "DynamicQuantizeLSTM") for node in quantized.graph.node):
