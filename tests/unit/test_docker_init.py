@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cortex_compile.launchers import docker_init
@@ -15,14 +17,24 @@ from cortex_compile.launchers import docker_init
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def start(*command: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def start(*command: str) -> Iterator[subprocess.Popen[str]]:
     def become_reaper() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     # preexec_fn, since being a subreaper is inherited by exec and not by fork.
-    return subprocess.Popen(
-        [sys.executable, docker_init.__file__, *command], stdout=subprocess.PIPE, text=True, preexec_fn=become_reaper
+    words = [sys.executable, docker_init.__file__, *command]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, preexec_fn=become_reaper, start_new_session=True
     )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def test_it_ends_as_its_command_does() -> None:
@@ -36,8 +48,8 @@ def test_signals_reach_the_command() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "told\n"
         assert process.wait(timeout=20) == 3
+        assert process.stdout.read() == "told\n"
 
 
 def test_orphans_do_not_stay_as_zombies() -> None:
