@@ -32,7 +32,7 @@ def write_by_torchscript(request: ExportRequest, path: Path, opset: int, ir_vers
     for index, axis in sorted(request.dynamic_axes):
         axes[request.input_names[index]][axis] = f"{request.input_names[index]}_{axis}"
     with warnings.catch_warnings(record=True) as caught:
-        # torch hides the warnings that come from its own files, and each line's after the first.
+        # torch hides the warnings that come from its own files, and many a predictor hides all.
         warnings.simplefilter("always")
         torch.onnx.export(
             request.module,
