@@ -44,11 +44,13 @@ def prove_sizes(
     calls: Sequence[Sequence[torch.Tensor]],
     stated: Sequence[StatedSize],
     deadline: float,
+    least: int = 0,
 ) -> ProvenSizes:
     """
     Args:
         stated: sizes at which the module says that it ends; they are tried, and so is the next one.
         deadline: on ``time.process_time``'s clock; nothing larger is tried after it.
+        least: nothing smaller is tried.
 
     Raises:
         Unequal: between the samples' sizes the graph answers otherwise.
@@ -60,7 +62,7 @@ def prove_sizes(
     if middle not in walk.equal:
         with suppress(EagerFails):
             walk.compare(middle)
-    no_smaller = walk.go(smallest, _falling(smallest)) or "there is no smaller one"
+    no_smaller = walk.go(smallest, _falling(smallest, least)) or "there is no smaller one"
     rising = _rising(largest, stated, family.is_batch)
     no_larger = walk.go(largest, rising) or f"none larger than {max(largest, *rising, 0)} is tried"
     no_larger += "".join(f"; it states {each.where} = {each.size}" for each in stated if each.size == max(walk.equal))
@@ -69,8 +71,9 @@ def prove_sizes(
     )
 
 
-def _falling(smallest: int) -> list[int]:
-    return sorted({size for size in (smallest - 1, smallest // 2, 3, 2, 1, 0) if 0 <= size < smallest}, reverse=True)
+def _falling(smallest: int, least: int) -> list[int]:
+    sizes = {smallest - 1, smallest // 2, 3, 2, 1, 0}
+    return sorted((size for size in sizes if least <= size < smallest), reverse=True)
 
 
 def _rising(largest: int, stated: Sequence[StatedSize], is_batch: bool) -> list[int]:

@@ -18,6 +18,8 @@ _LIMIT = re.compile(r"position|n_ctx|context|max_(seq|len|source|target)|block_s
 # position_embeddings.weight, wpe.weight, pos_embed, pe, …
 _POSITIONS = re.compile(r"(^|[._])(w?pe|pos|position(s|al)?)([._]|$)|pos_?(emb|enc)|position_")
 
+_RECURRENT = {"LSTM", "GRU", "RNN"}
+
 
 @dataclass(frozen=True)
 class StatedSize:
@@ -29,10 +31,14 @@ class StatedSize:
 
 @dataclass(frozen=True)
 class ModuleLimits:
-    """``sizes`` are each there once, the smallest first; ``pad_value`` is None where none is stated."""
+    """``sizes`` are each there once, the smallest first; ``pad_value`` is None where none is stated.
+
+    Nothing smaller than ``least`` is tried: on an empty batch ONNX Runtime 1.31 ends the process inside an LSTM or GRU.
+    """
 
     sizes: tuple[StatedSize, ...] = ()
     pad_value: int | None = None
+    least: int = 0
 
 
 def read_limits(module: torch.nn.Module) -> ModuleLimits:
@@ -42,7 +48,8 @@ def read_limits(module: torch.nn.Module) -> ModuleLimits:
             found.setdefault(size, where)
     pad = getattr(getattr(module, "config", None), "pad_token_id", None)
     sizes = tuple(StatedSize(size, where) for size, where in sorted(found.items()))
-    return ModuleLimits(sizes, pad if type(pad) is int and pad >= 0 else None)
+    recurrent = any(type(part).__name__ in _RECURRENT for part in module.modules())
+    return ModuleLimits(sizes, pad if type(pad) is int and pad >= 0 else None, int(recurrent))
 
 
 def _of_configs(module: torch.nn.Module) -> Iterator[tuple[int, str]]:

@@ -71,7 +71,7 @@ def verify_numerics(
         _compare_recorded(bench, calls)
         _compare_values(bench, calls[0])
         for name, family in dimensions.items():
-            sizes[name] = prove_sizes(bench, name, family, calls, limits.sizes, deadline)
+            sizes[name] = prove_sizes(bench, name, family, calls, limits.sizes, deadline, limits.least)
         sizes = _compare_together(bench, calls[0], dimensions, sizes)
     except Unequal as error:
         worst = error.difference or bench.worst

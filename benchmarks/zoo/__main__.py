@@ -16,7 +16,7 @@ from .rows import Row, read_rows
 from .run_rows import run_rows
 
 # Architectures that become one predictor.
-TOGETHER = 8
+TOGETHER = 5
 
 
 def main() -> None:

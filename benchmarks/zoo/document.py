@@ -26,7 +26,7 @@ _HEAD = """# The zoo
 `python -m benchmarks.zoo` compiles each row as a user would, with `cortex-compile predictor.py` and two samples, and
 asks the build and the predictor as it is what no sample held: other batches, other lengths, other values. It wrote this
 page. The models are tiny and seeded: architectures of transformers from their config classes
-([architectures.yaml](../benchmarks/zoo/architectures.yaml), eight of them in one predictor at a time), and predictors
+([architectures.yaml](../benchmarks/zoo/architectures.yaml), five of them in one predictor at a time), and predictors
 written by hand with the features that real ones have ([by_hand](../benchmarks/zoo/by_hand)).
 
 - **compiled**: the main module was exported, proven equal, faster, exchanged, and ran compiled on
@@ -46,7 +46,10 @@ def write_document(rows: dict[str, Row], results: dict[str, Result]) -> None:
 
 def document_text(rows: dict[str, Row], results: dict[str, Result]) -> str:
     known = {name: row for name, row in rows.items() if name in results}
+    waiting = [name for name in rows if name not in results]
     lines = [_HEAD, *_summary(known, results)]
+    if waiting:
+        lines += ["", f"Not run yet: {', '.join(waiting)}."]
     for kind, title in _KINDS.items():
         members = [row for row in known.values() if row.kind == kind]
         if members:
