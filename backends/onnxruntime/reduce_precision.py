@@ -42,6 +42,8 @@ def _write_int8(source: Path, target: Path) -> str:
     model = onnx.load(source, load_external_data=False)
     # Else it warns on the root logger. There is nothing to do before: the exporter has folded constants already.
     add_pre_process_metadata(model)
+    # The exporter states the shapes of weights, too, some of which are turned on the way.
+    del model.graph.value_info[:]
     onnx.save(model, source)
     quantize_dynamic(
         source,
