@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from .cross_layers import keep_equal_rows, layer_class
 from .manifest import CacheState
 
 
@@ -55,6 +56,8 @@ def write_back(cache: Any, state: CacheState, tensors: Sequence[Any]) -> None:
         own = 2 * sum(state.layers)
         _fill(cache.self_attention_cache, state.layers, tensors[:own])
         _fill(cache.cross_attention_cache, state.cross_layers, tensors[own:])
+        for layer in cache.cross_attention_cache.layers:
+            keep_equal_rows(layer)
         for index, updated in enumerate(state.updated):
             cache.is_updated[index] = updated
     else:
@@ -84,7 +87,7 @@ def _initialized(cache: Any) -> tuple[bool, ...]:
     if getattr(cache, "offloading", False):
         raise UnsupportedCache("an offloaded cache")
     for layer in cache.layers:
-        if type(layer) is not DynamicLayer:
+        if type(layer) not in (DynamicLayer, layer_class()):
             raise UnsupportedCache(f"a cache of {type(layer).__name__}")
     flags = [bool(layer.is_initialized) for layer in cache.layers]
     while flags and not flags[-1]:  # layers made ahead and layers not made yet are the same
