@@ -24,7 +24,7 @@ def layer_class() -> Any:
     import torch
     from transformers.cache_utils import DynamicLayer
 
-    class EqualRowsLayer(DynamicLayer):  # type: ignore[misc, no-untyped-call]
+    class EqualRowsLayer(DynamicLayer):
         """Knows which neighbouring rows are equal, as long as keys and values are the tensors that it has looked at."""
 
         _seen: Any = None
@@ -37,13 +37,13 @@ def layer_class() -> Any:
 
         def _equal_rows(self) -> Any:
             """For each row a number; rows of one number are equal in every bit that matters to comparing."""
-            tensors = (self.keys, self.values)
+            tensors: tuple[Any, Any] = (self.keys, self.values)
             seen = tuple((tensor, tensor._version) for tensor in tensors)
             if self._seen is None or any(
                 tensor is not old or version != old_version
                 for (tensor, version), (old, old_version) in zip(seen, self._seen, strict=True)
             ):
-                unlike = torch.zeros(len(self.keys), dtype=torch.long, device=self.keys.device)
+                unlike = torch.zeros(len(tensors[0]), dtype=torch.long, device=tensors[0].device)
                 for tensor in tensors:
                     unlike[1:] |= (tensor[1:] != tensor[:-1]).flatten(1).any(1)
                 self._groups = unlike.cumsum(0)
