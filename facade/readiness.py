@@ -38,11 +38,12 @@ class Readiness:
         """
         if self._off_because is not None:
             return {"ready": False, "reason": self._off_because}
-        drift, server, *models = await asyncio.gather(
-            self._cores.drift(),
+        server, *models = await asyncio.gather(
             self._triton.is_server_ready(self._timeout_s),
             *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),
         )
+        # Of a Triton that is not there, no metrics are missed.
+        drift = await self._cores.drift() if server else None
         ready = server and all(models)
         models_ready = dict(zip(self._names, models, strict=True))
         return {"ready": ready, "triton": server, "models": models_ready, "drift": drift}

@@ -243,7 +243,8 @@ def test_an_old_build_is_whole_after_an_interruption(tmp_path: Path, pauses_s: t
     for pause_s in pauses_s:
         process.send_signal(signal.SIGINT)
         time.sleep(pause_s)
-    assert process.wait(timeout=20) == 130
+    # A last Ctrl-C may come when all is done and Python itself is ending: then the signal is what ended it.
+    assert process.wait(timeout=20) in (130, -signal.SIGINT)
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     assert (tmp_path / "out" / "manifest.json").read_text() == before

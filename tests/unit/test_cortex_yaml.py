@@ -212,7 +212,7 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         ),
         (HEAD + "  compile:\n    tolerance:\n      float32: {relative: .inf}\n", 7, "expected a number that is finite"),
         (HEAD + "  compile:\n    tolerance: {float_32: {}}\n", 6, "Did you mean 'float32'?"),
-        (HEAD + "  compile: {objective: latency}\n", 5, "compile.objective: the key 'objective' is not known."),
+        (HEAD + "  compile: {hardware: cpu}\n", 5, "compile.hardware: the key 'hardware' is not known."),
         (HEAD + "  compile: {samples: [{file: a, query: {a: [1]}}]}\n", 5, "compile.samples[0].query: found a map"),
     ],
 )

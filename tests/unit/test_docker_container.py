@@ -147,8 +147,8 @@ def test_what_ended_a_container() -> None:
     assert what_ended_it({"ExitCode": 1, "Error": "no"}, None) == "The container ended (exit status 1, no)"
 
 
-# Docker's SDK leaves the socket open that could not be connected.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning")
+# Docker's SDK leaves the socket open that could not be connected; collected here, and with it what other tests left.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_engine_and_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(LaunchError, match=r"No Docker engine answers at unix:.*none\.sock\. Start it"):

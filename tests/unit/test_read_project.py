@@ -318,13 +318,13 @@ def test_what_has_no_effect_is_told_in_one_line(folder: Path, monkeypatch: pytes
         api("iris", more=more) + api("jobs").replace("  pred", "  kind: BatchAPI\n  pred")
     )
     (folder / "dependencies.sh").write_text("apt install x")
-    monkeypatch.setattr(project_notices, "_has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(project_notices, "has_nvidia_gpu", lambda: False)
     batch, keys, gpu, shell = read(folder)[0].notices
     assert "'jobs' is a BatchAPI and is left out" in batch
     assert keys == "cortex.yaml: kept for a cluster, without effect here: predictor.image, autoscaling, monitoring."
     assert gpu.startswith("cortex.yaml:6: api 'iris', compute.gpu: asks for 1, this machine has none")
     assert shell.startswith("dependencies.sh: is not run here")
-    monkeypatch.setattr(project_notices, "_has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(project_notices, "has_nvidia_gpu", lambda: True)
     assert len(read(folder)[0].notices) == 3
 
 

@@ -29,7 +29,7 @@ _COMMANDS = {
     "predict": ("cortex_compile.cli.predict:predict", "Send a sample to a build or to a URL."),
     "inspect": ("cortex_compile.cli.inspect:inspect_command", "Show what compiling a build found and decided."),
     "bench": ("cortex_compile.cli.bench:bench", "Measure a build or a URL under load."),
-    "package": ("cortex_compile.cli.package:package", "Write the Dockerfile, and all else, of an image of a build."),
+    "package": ("cortex_compile.cli.package:package", "Write a Dockerfile and all that an image of a build needs."),
     "doctor": ("cortex_compile.cli.doctor:doctor", "Check what this machine can compile and serve with."),
     "install-server": ("cortex_compile.cli.install_server:install_server", "Install the embedded Triton server."),
 }

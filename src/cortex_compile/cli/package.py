@@ -12,7 +12,7 @@ from cortex_compile.errors import UsageError
 __all__ = ["package"]
 
 
-@click.command(short_help="Write a Dockerfile, compose file and all that an image of a build needs.")
+@click.command(short_help="Write a Dockerfile and all that an image of a build needs.")
 @click.argument("build", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="The folder to write. Default: BUILD-image.")
 @click.option("--image", "base", help="The Triton image to build on; NAME@sha256:… pins it.  [default: NVIDIA's 26.06]")
