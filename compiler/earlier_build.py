@@ -30,6 +30,7 @@ __all__ = ["find_earlier_build", "inputs_sha256", "remember_build"]
 
 # Differ from one terminal to the next.
 _OF_THE_TERMINAL = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR", "PS1"}
+_OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"}
 
 
 def find_earlier_build(project: Project, output: Path, only: str | None) -> Report | None:
@@ -85,7 +86,7 @@ def _inputs(project: Project, only: str | None) -> Iterator[Any]:
     yield from our_sources()
     yield from (json.dumps(to_json(project), sort_keys=True), only, sys.version, sys.prefix, platform.machine())
     yield sorted(os.sched_getaffinity(0))
-    yield sorted(item for item in os.environ.items() if item[0] not in _OF_THE_TERMINAL)
+    yield sorted(item for item in os.environ.items() if item[0] not in _OF_THE_TERMINAL | _OF_MAKE)
     for name in project_files(project.folder):
         yield from (name, sha256_of(project.folder / name))
     for place in sys.path:
