@@ -25,6 +25,7 @@ from cortex_compile.backends.protocol import Engine
 from cortex_compile.cache_folder import cache_folder
 from cortex_compile.compiler.artifacts import Candidate, Project
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
+from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.compiler.library_versions import library_versions
 from cortex_compile.compiler.read_attributes import attributes_read
 from cortex_compile.python_backend.fingerprint import bytes_of, class_name, structure_sha256, weights_sha256
@@ -161,14 +162,7 @@ def _place(key: str) -> Path:
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, copy_function=_link)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
+    shutil.copytree(source, target, copy_function=link_or_copy)
 
 
 def _remove_oldest(folder: Path) -> None:

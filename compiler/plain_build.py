@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.python_backend.manifest import read_manifest, write_manifest
 
 __all__ = ["write_plain_build"]
@@ -39,8 +39,5 @@ def _link(source: Path, copy: Path) -> None:
     """The project's files are copied: a predictor may write into them."""
     if "project" in source.parts:
         shutil.copyfile(source, copy)
-        return
-    try:
-        os.link(source, copy)
-    except OSError:  # another file system
-        shutil.copyfile(source, copy)
+    else:
+        link_or_copy(source, copy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import ChosenCore, Project
 from cortex_compile.compiler.config_pbtxt import predictor_config
 from cortex_compile.compiler.core_configs import configs_of_core
+from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_requirements import installed_requirement
 from cortex_compile.errors import EngineError, ProjectError
@@ -155,13 +155,9 @@ def _check_is_file_name(name: str) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for the same bytes on disk; a copy where the file system has no such thing."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    """Variants of a core share files."""
+    if not target.exists():
+        link_or_copy(source, target)
 
 
 def _sha256_of_files(repository: Path) -> dict[str, str]:

@@ -31,9 +31,14 @@ def layer_class() -> Any:
         _groups: Any = None
 
         def reorder_cache(self, beam_idx: Any) -> None:
+            tensors: tuple[Any, Any] = (self.keys, self.values)
+            if any(tensor.is_inference() for tensor in tensors):
+                super().reorder_cache(beam_idx)  # made under inference_mode: torch counts no changes in place of these
+                return
             rows = self._equal_rows()
             if beam_idx.shape != rows.shape or not bool((rows[beam_idx] == rows).all()):
                 super().reorder_cache(beam_idx)
+                self._seen = None  # else what was before would stay in memory
 
         def _equal_rows(self) -> Any:
             """For each row a number; rows of one number are equal in every bit that matters to comparing."""

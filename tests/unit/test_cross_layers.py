@@ -87,6 +87,13 @@ def test_a_row_that_is_changed_in_place_counts(part: str) -> None:
     assert getattr(layer, part)[1, 0, 0, 0] == 7.0
 
 
+def test_under_inference_mode_it_is_a_plain_cache() -> None:
+    with torch.inference_mode():
+        found, expected = reordered(make_cache(torch.tensor([1.0, 1.0, 2.0])), [1, 2, 0])
+    for mine, plain in zip(found, expected, strict=True):
+        assert torch.equal(mine, plain)
+
+
 def test_a_cache_that_hugging_face_made_becomes_one_and_can_be_copied() -> None:
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
     write_back(cache, STATE, [torch.ones(2, 2, 3, 4)] * 4 + [torch.ones(2, 2, 5, 4)] * 4)

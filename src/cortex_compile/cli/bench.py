@@ -13,7 +13,7 @@ import click
 
 from cortex_compile.cli.bench_table import Row, print_rows, row_as_json
 from cortex_compile.cli.load import Load, Outcome, Shot, run_load
-from cortex_compile.content_types import content_type_of, split_query
+from cortex_compile.cli.predict import read_shot
 from cortex_compile.errors import ServiceError, UsageError
 
 __all__ = ["bench"]
@@ -52,7 +52,7 @@ def bench(
     """
     loads = [Load(clients=number) for number in clients] + [Load(rate=rate) for rate in rates]
     loads = loads or [Load(clients=1), Load(clients=8)]
-    given = [_read_shot(sample) for sample in samples]
+    given = [read_shot(sample) for sample in samples]
     is_url = target.startswith(("http://", "https://"))
     if is_url and not given:
         raise UsageError(f"{target}: what to ask is not known; name a file with --sample, as in --sample sample.json")
@@ -116,12 +116,3 @@ def _shots_of(build: Path) -> list[Shot]:
     if not found:
         raise UsageError(f"{build}: its project holds no sample to ask with; name a file with --sample")
     return [Shot(sample.path.read_bytes(), sample.content_type, sample.query) for sample in found]
-
-
-def _read_shot(sample: str) -> Shot:
-    path, query = split_query(sample)
-    try:
-        return Shot(Path(path).read_bytes(), content_type_of(path), query)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"the sample {path!r} cannot be read ({reason}); name a file, as in sample.json") from None

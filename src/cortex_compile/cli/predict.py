@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cortex_compile.cli.load import Shot
 from cortex_compile.content_types import content_type_of, split_query
 from cortex_compile.errors import ServiceError, UsageError
 
@@ -24,16 +25,9 @@ if TYPE_CHECKING:
     from cortex_compile.facade.triton_client import PredictorAnswer
     from cortex_compile.python_backend.manifest import Manifest
 
-__all__ = ["predict"]
+__all__ = ["predict", "read_shot"]
 
 _TIMEOUT_S = 300.0
-
-
-@dataclass(frozen=True)
-class _Request:
-    body: bytes
-    content_type: str
-    query: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ def predict(target: str, sample: str, as_json: bool) -> None:
     The file's extension gives the content type. A build is started on the embedded server, asked and stopped. What the
     predictor streams is printed as it comes.
     """
-    request = _read_sample(sample)
+    request = read_shot(sample)
     choose_printer = _print_nothing if as_json else _choose_printer
     if target.startswith(("http://", "https://")):
         answer = _ask_url(target, request, choose_printer)
@@ -77,16 +71,20 @@ def predict(target: str, sample: str, as_json: bool) -> None:
         raise ServiceError(f"{target} answered {_status_line(answer.status_code)}")
 
 
-def _read_sample(sample: str) -> _Request:
+def read_shot(sample: str) -> Shot:
+    """
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
     path, query = split_query(sample)
     try:
-        return _Request(Path(path).read_bytes(), content_type_of(path), query)
+        return Shot(Path(path).read_bytes(), content_type_of(path), query)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"the sample {path!r} cannot be read ({reason}); name a file, as in sample.json") from None
 
 
-def _ask_url(url: str, request: _Request, choose_printer: ChoosePrinter) -> _Answer:
+def _ask_url(url: str, request: Shot, choose_printer: ChoosePrinter) -> _Answer:
     import httpx
 
     try:
@@ -121,7 +119,7 @@ def _read_body(url: str, response: httpx.Response, choose_printer: ChoosePrinter
     return b"".join(chunks), print_chunk is not None
 
 
-def _ask_build(build: Path, request: _Request, choose_printer: ChoosePrinter) -> _Answer:
+def _ask_build(build: Path, request: Shot, choose_printer: ChoosePrinter) -> _Answer:
     from cortex_compile.launchers.embedded import EmbeddedServer
     from cortex_compile.python_backend.manifest import check_build
 
@@ -134,7 +132,7 @@ def _ask_build(build: Path, request: _Request, choose_printer: ChoosePrinter) ->
         server.stop()
 
 
-def _ask_triton(address: str, manifest: Manifest, request: _Request, choose_printer: ChoosePrinter) -> _Answer:
+def _ask_triton(address: str, manifest: Manifest, request: Shot, choose_printer: ChoosePrinter) -> _Answer:
     import asyncio
 
     from cortex_compile.facade.service import context_of
