@@ -1,8 +1,7 @@
 """Cross-attention's part of a cache under beam search: what need not be copied is not.
 
 Hugging Face's loop reorders the whole cache after every token, by which beams live on. The keys and values of
-cross-attention are the encoder's, the same for all beams of an input, so reordering copies them onto what equals them:
-with four beams that took as long as the decoder's own step.
+cross-attention are the encoder's, the same for all beams of an input, so reordering copies them onto what equals them.
 """
 
 from __future__ import annotations
