@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,26 @@ def start_facade(
 
 def metric(client: httpx.Client, name: str, **labels: str) -> float:
     """A figure of /metrics."""
-    for family in text_string_to_metric_families(client.get("/metrics").text):
+    value, said = _read_metric(client, name, labels)
+    assert value is not None, f"no {name} {labels} in {said}"
+    return value
+
+
+def wait_for_metric(client: httpx.Client, expected: float, name: str, **labels: str) -> None:
+    """Wait until a figure of /metrics, which may not be there yet, is ``expected``; at most 30 s."""
+    deadline = time.monotonic() + 30
+    while True:
+        value, said = _read_metric(client, name, labels)
+        if value == expected:
+            return
+        assert time.monotonic() < deadline, f"{name} {labels} is {value}, not {expected}, in {said}"
+        time.sleep(0.1)
+
+
+def _read_metric(client: httpx.Client, name: str, labels: dict[str, str]) -> tuple[float | None, str]:
+    said = client.get("/metrics").text
+    for family in text_string_to_metric_families(said):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
-                return sample.value
-    raise AssertionError(f"no {name} {labels}")
+                return sample.value, said
+    return None, said

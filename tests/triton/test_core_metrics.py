@@ -18,7 +18,7 @@ from tritonclient.grpc import model_config_pb2
 from cortex_compile.facade.api_route import ApiRoute
 from cortex_compile.python_backend.manifest import read_manifest, sha256_of, write_manifest
 
-from .facade_process import Facade, metric, start_facade
+from .facade_process import Facade, metric, start_facade, wait_for_metric
 from .processes import wait_until
 
 DEEP = Path(__file__).parents[1] / "predictors" / "deep"
@@ -96,9 +96,10 @@ def _calls_are_counted(facade: Facade, log: list[str]) -> None:
             assert facade.http.post("/sound", json={"rows": rows}).status_code == 200
     compiled, eager = "cortex_compile_compiled_calls_total", "cortex_compile_eager_calls_total"
     why = "size outside the proven range"
-    assert wait_until(lambda: metric(facade.http, compiled, api="sound", module=MODULE) == 10, timeout_s=10)
-    assert wait_until(lambda: metric(facade.http, eager, api="sound", module=MODULE, reason=why) == 10, timeout_s=10)
+    wait_for_metric(facade.http, 10, compiled, api="sound", module=MODULE)
+    wait_for_metric(facade.http, 10, eager, api="sound", module=MODULE, reason=why)
     assert metric(facade.http, compiled, api="drifted", module=MODULE) == 0
+    assert wait_until(lambda: any("this call runs eager" in line for line in log), timeout_s=10)
     told = [line.partition("this call runs ")[2] for line in log if "this call runs eager" in line]
     assert len(told) <= 2  # once a process
     assert told[0].startswith("eager: x is float32[100, 4]: size 100 of dimension 0, proven were ")
