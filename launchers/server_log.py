@@ -13,9 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_FAILED = re.compile(
-    r"""failed to load '(?P<model>.+?)' version \d+: (?:[A-Z][A-Za-z ]*: )?(?P<reason>.*)""", re.DOTALL
-)
+_FAILED = re.compile(r"""failed to load '(?P<model>.+?)' version \d+: (?P<reason>.*)""", re.DOTALL)
 _FRAME = re.compile(r"^\s+(?P<file>.+)\((?P<line>\d+)\): (?P<function>.+)$", re.MULTILINE)
 _DIED = re.compile(r"Stub process '.+' is not healthy")
 
@@ -37,7 +35,7 @@ def read_load_failures(log: str) -> list[LoadFailure]:
     for line in log.splitlines():
         found = _FAILED.search(_message(line))
         if found:
-            failures[found["model"]] = LoadFailure(found["model"], _reason(found["reason"]))
+            failures[found["model"]] = LoadFailure(found["model"], reason_in_the_users_words(found["reason"]))
     return list(failures.values())
 
 
@@ -64,7 +62,9 @@ def _message(line: str) -> str:
     return line
 
 
-def _reason(text: str) -> str:
+def reason_in_the_users_words(text: str) -> str:
+    """One line for what Triton says of a model that does not load: the exception and the user's line of code."""
+    text = re.sub(r"^[A-Z][A-Za-z ]*: ", "", text)  # Triton's own kind of error, as in "Internal: "
     said, _, frames = text.partition("\n\nAt:\n")
     said = " ".join(said.split())
     if _DIED.search(said):
