@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec
+from .engine_rest import EngineRest
 from .explain_fallback import FallbackLog
 from .fingerprint import changed_attribute
 from .manifest import Variant
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cortex_compile.runtime")
 
+_ENGINE_FAILED = "engine failed"
+
 
 class Session(Protocol):
     """Runs a graph on arrays in the order of the variant's inputs; results are fresh and writable."""
@@ -34,10 +37,11 @@ class Session(Protocol):
 
 @dataclass
 class CallCounts:
-    """How often a module ran compiled, and how often eager, by reason."""
+    """How often a module ran compiled, and how often eager, by reason; and how many of its engines fail at present."""
 
     compiled: int = 0
     eager: dict[str, int] = field(default_factory=dict)
+    failing: int = 0
 
 
 class ReadyVariant:
@@ -48,6 +52,7 @@ class ReadyVariant:
 
         self.variant = variant
         self.session = session
+        self.rest = EngineRest()
         self._argument_spec = load_spec(variant.arguments)
         self._argument_leaves = variant.argument_leaves
         self._argument_caches = variant.argument_caches
@@ -156,6 +161,20 @@ def make_compiled_forward(
         counts.eager[reason] = counts.eager.get(reason, 0) + 1
         return original(*args, **kwargs)
 
+    def note_failure(variant: ReadyVariant, error: Exception) -> None:
+        if not variant.rest.failing:
+            logger.error("module %s: the engine failed; its own forward answers", name, exc_info=error)
+        variant.rest.begin()
+        count_failing()
+
+    def note_recovery(variant: ReadyVariant) -> None:
+        variant.rest.end()
+        count_failing()
+        logger.warning("module %s: the engine runs again", name)
+
+    def count_failing() -> None:
+        counts.failing = sum(variant.rest.failing for variant in variants)
+
     @functools.wraps(original)
     def forward(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -173,16 +192,21 @@ def make_compiled_forward(
             return eager(reason, args, kwargs)
         for variant in variants:
             mismatch = variant.mismatch(call)
+            if mismatch is None and not variant.rest.is_over():
+                return eager(_ENGINE_FAILED, args, kwargs)
             if mismatch is None:
                 started_s = time.perf_counter()
                 try:
                     result = variant.run(call)
-                except Exception:
-                    if "engine failed" not in counts.eager:
-                        logger.exception("module %s: the engine failed; its own forward answers", name)
-                    return eager("engine failed", args, kwargs)
+                except Exception as error:
+                    # Where the module itself raises too, the call is to blame and not the engine.
+                    answer = eager(_ENGINE_FAILED, args, kwargs)
+                    note_failure(variant, error)
+                    return answer
                 add_core_time(time.perf_counter() - started_s)
                 counts.compiled += 1
+                if variant.rest.failing:
+                    note_recovery(variant)
                 return result
             reason = mismatch
         log.tell(reason or "other arguments", call)

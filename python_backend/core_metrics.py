@@ -24,10 +24,13 @@ _TIMEOUT_S = 2.0
 _COMPILED = "cortex_compile_compiled_calls_total"
 _EAGER = "cortex_compile_eager_calls_total"
 _DRIFT = "cortex_compile_drift"
+_FAILING = "cortex_compile_engine_failing"
+_GAUGES = (_DRIFT, _FAILING)
 _DESCRIPTIONS = {
     _COMPILED: "Calls of a compiled module that its graph answered.",
     _EAGER: "Calls of a compiled module that its own forward answered, by what was not proven.",
     _DRIFT: "1 where a module stays eager, since it is not the one that was compiled.",
+    _FAILING: "Graphs of a compiled module whose engine failed, and for which its own forward answers.",
 }
 
 Figure = tuple[str, tuple[tuple[str, str], ...]]
@@ -94,10 +97,10 @@ class CoreMetrics:
             if figure not in self._metrics:
                 self._metrics[figure] = self._families[name].Metric(labels=dict(labels))
             before = self._published.get(figure, 0)
-            # Other processes have the same gauge: one that never drifted does not speak for them.
-            if name == _DRIFT and value != before:
+            # Other processes have the same gauge: one that never had it does not speak for them.
+            if name in _GAUGES and value != before:
                 self._metrics[figure].set(value)
-            elif name != _DRIFT and value > before:
+            elif name not in _GAUGES and value > before:
                 self._metrics[figure].increment(value - before)
             self._published[figure] = value
 
@@ -105,12 +108,14 @@ class CoreMetrics:
         with self._lock:
             cores = list(self._cores.values())
             figures = Counter(self._calls_of_replaced)
-        drift = {figure: 0 for figure in self._published if figure[0] == _DRIFT}
+        gauges = {figure: 0 for figure in self._published if figure[0] in _GAUGES}
         for core in cores:
             figures.update(dict(self._calls_of(core)))
             if core.state == "eager":
-                drift[_DRIFT, (*self._labels_of(core), ("reason", core.reason))] = 1
-        return {**figures, **drift}
+                gauges[_DRIFT, (*self._labels_of(core), ("reason", core.reason))] = 1
+            elif core.counts.failing:
+                gauges[_FAILING, self._labels_of(core)] = core.counts.failing
+        return {**figures, **gauges}
 
     def _calls_of(self, core: ExchangedCore) -> Iterator[tuple[Figure, int]]:
         yield (_COMPILED, self._labels_of(core)), core.counts.compiled

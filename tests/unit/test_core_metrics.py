@@ -79,6 +79,19 @@ def test_a_model_that_is_loaded_again_goes_on_counting_and_may_drift(told: dict[
     assert told == {COMPILED: 7, drift: 0}
 
 
+def test_an_engine_that_fails_is_an_alarm_until_it_runs_again(told: dict[Any, float]) -> None:
+    metrics = CoreMetrics("iris")
+    core = ExchangedCore("net", "predictor.net", "compiled", "")
+    failing = "cortex_compile_engine_failing", NET
+    core.counts.failing = 2
+    metrics.watch([core])
+    metrics.start()
+    assert told == {COMPILED: 0, failing: 2}
+    core.counts.failing = 0
+    metrics.stop()
+    assert told == {COMPILED: 0, failing: 0}
+
+
 def test_a_server_without_metrics_is_no_reason_to_stop(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
