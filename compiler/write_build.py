@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.resources
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,7 @@ def write_build(
         manifest = replace(manifest, files=_sha256_of_files(repository))
         write_manifest(manifest, version_folder / "manifest.json")
         shutil.copyfile(version_folder / "manifest.json", folder / "manifest.json")
+        _make_readable(folder)
     except OSError as error:
         raise ProjectError(f"{error.filename or folder}: cannot be put into the build ({error.strerror}).") from error
     return manifest
@@ -158,6 +160,15 @@ def _link(source: Path, target: Path) -> None:
     """Variants of a core share files."""
     if not target.exists():
         link_or_copy(source, target)
+
+
+def _make_readable(folder: Path) -> None:
+    """For all, whatever the umask and the user's own files: in a container another user reads the build."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        wanted = 0o755 if path.is_dir() or mode & stat.S_IXUSR else 0o644
+        if stat.S_IMODE(mode) != wanted:
+            path.chmod(wanted)
 
 
 def _sha256_of_files(repository: Path) -> dict[str, str]:

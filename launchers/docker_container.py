@@ -84,7 +84,8 @@ def choose_user(builds: Sequence[Path]) -> tuple[int, int]:
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     for build in builds:
-        for path in (build, *build.rglob("*")):
+        repository = build / "model_repository"
+        for path in (build, repository, *repository.rglob("*")):
             wanted = 0o005 if path.is_dir() else 0o004
             if path.stat().st_mode & wanted != wanted:
                 raise LaunchError(

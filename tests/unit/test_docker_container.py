@@ -106,15 +106,18 @@ def test_gpus_that_are_none(text: str) -> None:
 def test_root_runs_triton_as_the_images_user_who_must_be_able_to_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    weights = tmp_path / "model_repository" / "weights"
+    weights.parent.mkdir()
     monkeypatch.setattr(docker_container.os, "geteuid", lambda: 1234)
     monkeypatch.setattr(docker_container.os, "getegid", lambda: 5678)
     assert choose_user([tmp_path]) == (1234, 5678)
 
     monkeypatch.setattr(docker_container.os, "geteuid", lambda: 0)
-    tmp_path.chmod(0o755)
-    (tmp_path / "weights").touch(mode=0o644)
+    for folder in (tmp_path, weights.parent):
+        folder.chmod(0o755)
+    weights.touch(mode=0o644)
     assert choose_user([tmp_path]) == (1000, 1000)
-    (tmp_path / "weights").chmod(0o600)
+    weights.chmod(0o600)
     with pytest.raises(LaunchError, match=r"weights: may not be read by .* chmod -R a\+rX"):
         choose_user([tmp_path])
 

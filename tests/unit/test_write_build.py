@@ -230,6 +230,27 @@ def test_one_other_byte_is_found(tmp_path: Path, name: str) -> None:
         check_build(folder)
 
 
+def test_others_may_read_it_whatever_the_umask_and_the_files_of_the_project(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    (project.folder / "predictor.py").chmod(0o600)
+    (project.folder / "data" / "labels.json").chmod(0o740)
+    core = make_core(tmp_path / "core", "remote")
+    (core.folder / "weights.bin").chmod(0o600)
+    folder = tmp_path / "build"
+    before = os.umask(0o077)
+    try:
+        folder.mkdir()
+        write_build(project, [core], settings_of, folder, {})
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(folder).as_posix(): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+    executable = "model_repository/iris/1/project/data/labels.json"
+    assert modes.pop(executable) == 0o755
+    assert {mode for name, mode in modes.items() if (folder / name).is_dir()} == {0o755}
+    assert {mode for name, mode in modes.items() if (folder / name).is_file()} == {0o644}
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
 def test_it_can_be_moved(tmp_path: Path) -> None:
     folder, manifest = build(tmp_path, "remote")
     moved = tmp_path / "elsewhere"
