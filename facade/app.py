@@ -10,10 +10,13 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import ASGIApp
 
 from cortex_compile import __version__
 
+from .api_keys import ApiKeys
 from .api_route import ApiRoute, check_routes, paths_by_api
+from .client_limit import ClientLimit
 from .core_figures import CoreFigures
 from .cors import allow_origins
 from .hot_path import HotPath
@@ -21,6 +24,7 @@ from .metrics import FacadeMetrics
 from .openapi import describe_apis
 from .readiness import Readiness
 from .request_id import RequestIdMiddleware
+from .require_key import RequireKey
 from .routes import PredictionRoute
 from .server_timing import ServerTimingMiddleware
 from .service import PredictionService
@@ -34,7 +38,7 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
     """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped.
 
     Raises:
-        UsageError: two APIs have one name or endpoint, or an endpoint is the facade's own.
+        UsageError: two APIs have one name or endpoint, an endpoint is the facade's own, or the API keys are wrong.
     """
     check_routes(apis)
     # The page of FastAPI itself loads its scripts from another host, and so stays empty on a machine without network.
@@ -54,9 +58,17 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
     _explain_errors(app, paths)
     _describe(app, paths)
     hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app.build_middleware_stack())
-    # Preflights, too, have an id and a time.
-    app.middleware_stack = ServerTimingMiddleware(RequestIdMiddleware(allow_origins(hot_path, settings.cors_origins)))
+    # Preflights have no key, but an id and a time.
+    answering = allow_origins(_guard(hot_path, settings), settings.cors_origins)
+    app.middleware_stack = ServerTimingMiddleware(RequestIdMiddleware(answering))
     return app
+
+
+def _guard(app: ASGIApp, settings: FacadeSettings) -> ASGIApp:
+    """``app`` for those who may ask; itself where nothing is asked of them."""
+    if settings.max_client_concurrency is not None:
+        app = ClientLimit(app, settings.max_client_concurrency)
+    return app if settings.api_keys is None else RequireKey(app, ApiKeys(settings.api_keys))
 
 
 def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics, cores: CoreFigures) -> None:

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import grpc
 
-__all__ = ["HttpError", "error_of_triton", "overloaded", "too_large", "too_slow"]
+__all__ = [
+    "HttpError",
+    "error_of_triton",
+    "no_valid_key",
+    "overloaded",
+    "too_large",
+    "too_many_of_client",
+    "too_slow",
+]
 
 
 class HttpError(Exception):
     """An answer of the facade's own. ``message`` goes to the client, so it holds nothing internal."""
 
-    def __init__(self, status_code: int, message: str, *, retry_after_s: int | None = None, close: bool = False):
+    def __init__(
+        self,
+        status_code: int,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        challenge: str | None = None,
+        close: bool = False,
+    ):
         super().__init__(message)
         self.status_code = status_code
         self.message = message
         self.retry_after_s = retry_after_s
+        self.challenge = challenge
+        """How to say who one is."""
         self.close = close
         """The rest of the request was not read, so the connection cannot be used again."""
 
@@ -46,6 +64,18 @@ def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
 def overloaded(max_concurrency: int) -> HttpError:
     message = f"too many requests are in flight: this API's limit is {max_concurrency}; try again"
     return HttpError(503, message, retry_after_s=_RETRY_AFTER_S)
+
+
+def too_many_of_client(max_concurrency: int) -> HttpError:
+    message = f"you have too many requests under way: the limit of a client is {max_concurrency}; try again"
+    return HttpError(429, message, retry_after_s=_RETRY_AFTER_S)
+
+
+def no_valid_key(some_key: bool) -> HttpError:
+    problem = "this API key is not valid" if some_key else "an API key is needed"
+    message = f"{problem}; send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
+    challenge = 'Bearer realm="cortex-compile"'
+    return HttpError(401, message, challenge=f'{challenge}, error="invalid_token"' if some_key else challenge)
 
 
 def too_large(max_body_bytes: int) -> HttpError:

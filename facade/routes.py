@@ -18,7 +18,7 @@ from .server_timing import tell_timing
 from .service import BrokenStream, PredictionService
 from .triton_client import PredictorAnswer, PredictorStream
 
-__all__ = ["PredictionRoute", "json_answer", "send_answer"]
+__all__ = ["PredictionRoute", "json_answer", "send_answer", "send_error"]
 
 # Cortex's own words.
 _HOW_TO_ASK = "make a prediction by sending a post request to this endpoint with a json payload"
@@ -88,7 +88,7 @@ class PredictionRoute:
             return True
         except HttpError as error:
             outcome.sent(error.status_code)
-            await send_answer(send, _answer_of(error), more_body=error.close)
+            await send_error(send, error, more_body=error.close)
             return not error.close
         outcome.sent(answer.status_code)
         await send_answer(send, PredictorAnswer(answer.status_code, _sendable_headers(answer), answer.body))
@@ -143,6 +143,8 @@ def _answer_of(error: HttpError) -> PredictorAnswer:
     extra: RawHeaders = []
     if error.retry_after_s is not None:
         extra.append((b"retry-after", str(error.retry_after_s).encode()))
+    if error.challenge is not None:
+        extra.append((b"www-authenticate", error.challenge.encode()))
     if error.close:
         extra.append((b"connection", b"close"))
     return _with_headers(json_answer(error.status_code, {"error": error.message}), extra)
@@ -150,6 +152,11 @@ def _answer_of(error: HttpError) -> PredictorAnswer:
 
 def _with_headers(answer: PredictorAnswer, extra: RawHeaders) -> PredictorAnswer:
     return PredictorAnswer(answer.status_code, answer.headers + extra, answer.body)
+
+
+async def send_error(send: Send, error: HttpError, more_body: bool = False) -> None:
+    """Send an error; with ``more_body`` the caller ends it."""
+    await send_answer(send, _answer_of(error), more_body)
 
 
 async def send_answer(send: Send, answer: PredictorAnswer, more_body: bool = False) -> None:

@@ -14,8 +14,10 @@ from cortex_compile.errors import LaunchError, ServiceError
 
 from .api_route import ApiRoute
 from .app import create_app
+from .http_protocol import limited_protocol
 from .readiness import Readiness
 from .settings import FacadeSettings
+from .tls import keep_renewed, tls_context
 from .triton_client import TritonPredictorClient
 
 __all__ = ["listen", "run_facade"]
@@ -83,7 +85,7 @@ async def _run(
         app = create_app(apis, triton, settings)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=limited_protocol(settings),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -95,11 +97,16 @@ async def _run(
         )
         await _check_ready(app.state.readiness, triton_address)
         server = _Server(config, app.state.readiness)
-        watch = asyncio.create_task(_watch(server, app.state.readiness, when_ready, poll_triton))
+        tasks = [asyncio.create_task(_watch(server, app.state.readiness, when_ready, poll_triton))]
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            config.load()
+            config.ssl = tls_context(settings.tls_certificate, settings.tls_key)
+            tasks.append(asyncio.create_task(keep_renewed(config.ssl, settings.tls_certificate, settings.tls_key)))
         try:
             await server.serve(sockets=[listener])
         finally:
-            watch.cancel()
+            for task in tasks:
+                task.cancel()
         exit_status = poll_triton()
         if exit_status is not None and not server.told_to_stop:
             raise LaunchError(f"Triton ended while serving (exit status {exit_status}); its log, above, says why")

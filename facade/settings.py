@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["FacadeSettings"]
 
@@ -19,3 +20,16 @@ class FacadeSettings:
     """How long answers that are under way at SIGTERM may take."""
     cors_origins: tuple[str, ...] = ()
     """The sites whose pages may read answers."""
+    api_keys: Path | None = None
+    """The file of the keys of which a request needs one; None where everybody may ask."""
+    max_client_concurrency: int | None = None
+    """How many requests of one client may be under way in this process."""
+    tls_certificate: Path | None = None
+    """With ``tls_key``: HTTPS, and no HTTP."""
+    tls_key: Path | None = None
+    max_header_count: int = 100
+    max_header_bytes: int = 64 * 1024
+    max_target_bytes: int = 16 * 1024
+    """Of the path and the query together."""
+    head_timeout_s: float = 10.0
+    """How long a request may take from its first byte to the end of its headers."""

@@ -30,6 +30,7 @@ _COMMANDS = {
     "inspect": ("cortex_compile.cli.inspect:inspect_command", "Show what compiling a build found and decided."),
     "bench": ("cortex_compile.cli.bench:bench", "Measure a build or a URL under load."),
     "package": ("cortex_compile.cli.package:package", "Write a Dockerfile and all that an image of a build needs."),
+    "api-key": ("cortex_compile.cli.api_key:api_key", "Make an API key for `serve --api-keys`."),
     "doctor": ("cortex_compile.cli.doctor:doctor", "Check what this machine can compile and serve with."),
     "install-server": ("cortex_compile.cli.install_server:install_server", "Install the embedded Triton server."),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from cortex_compile.errors import UsageError
 
 if TYPE_CHECKING:
     from cortex_compile.facade.api_route import ApiRoute
+    from cortex_compile.facade.settings import FacadeSettings
     from cortex_compile.python_backend.manifest import Manifest
 
 __all__ = ["serve"]
@@ -45,6 +47,25 @@ __all__ = ["serve"]
     help="A site whose pages may read answers, as https://app.example.com, or * for all; may repeat. Default: none.",
 )
 @click.option(
+    "--api-keys",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Answer only who has a key of this file, which `cortex-compile api-key` writes; read again when it changes.",
+)
+@click.option(
+    "--max-client-requests",
+    metavar="N",
+    type=click.IntRange(1),
+    help="How many requests of one client (an API key, or an address) may be under way in each facade process.",
+)
+@click.option(
+    "--tls-cert",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --tls-key: HTTPS with this certificate (PEM, with its chain); read again when it changes.",
+)
+@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="The certificate's key (PEM).")
+@click.option(
     "--drain-timeout",
     "drain_timeout_s",
     default=5,
@@ -65,6 +86,10 @@ def serve(
     triton_grpc_port: int,
     triton_metrics_port: int,
     cors_origins: tuple[str, ...],
+    api_keys: Path | None,
+    max_client_requests: int | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     drain_timeout_s: int,
 ) -> None:
     """Serve builds on Triton, over HTTP.
@@ -79,7 +104,15 @@ def serve(
 
     ports = (triton_http_port, triton_grpc_port, triton_metrics_port)
     chosen = parse_runtime(runtime, ports, image, gpus, memory)
-    origins = tuple(check_origin(origin) for origin in cors_origins)
+    settings = FacadeSettings(
+        drain_timeout_s=drain_timeout_s,
+        cors_origins=tuple(check_origin(origin) for origin in cors_origins),
+        api_keys=api_keys,
+        max_client_concurrency=max_client_requests,
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
+    )
+    _check_files(settings)
     manifests = read_builds(builds)
     routes = _routes_of(builds, manifests)
     _log_to_stderr()
@@ -89,11 +122,28 @@ def serve(
             listener,
             routes,
             addresses.grpc,
-            FacadeSettings(metrics_address=addresses.metrics, drain_timeout_s=drain_timeout_s, cors_origins=origins),
-            when_ready=lambda: _announce(_url_of(host, listener.getsockname()[1]), builds, routes),
+            replace(settings, metrics_address=addresses.metrics),
+            when_ready=lambda: _announce(_url_of(host, listener.getsockname()[1], settings), builds, routes, settings),
             poll_triton=poll_triton,
         )
     click.echo("Stopped.", err=True)
+
+
+def _check_files(settings: FacadeSettings) -> None:
+    """Before Triton is started, which takes its time.
+
+    Raises:
+        UsageError: the keys or the certificate cannot be used.
+    """
+    from cortex_compile.facade.api_keys import read_api_keys
+    from cortex_compile.facade.tls import tls_context
+
+    if settings.api_keys is not None:
+        read_api_keys(settings.api_keys)
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key belong together; give both, or neither for plain HTTP")
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        tls_context(settings.tls_certificate, settings.tls_key)
 
 
 def read_builds(builds: Sequence[Path]) -> list[Manifest]:
@@ -138,21 +188,24 @@ def _routes_of(builds: Sequence[Path], manifests: Sequence[Manifest]) -> list[Ap
     return routes
 
 
-def _announce(url: str, builds: Sequence[Path], routes: Sequence[ApiRoute]) -> None:
+def _announce(url: str, builds: Sequence[Path], routes: Sequence[ApiRoute], settings: FacadeSettings) -> None:
     from cortex_compile.cli.example_request import curl_line, first_sample
 
     for build, route in zip(builds, routes, strict=True):
         address = f"{url}/" if len(routes) == 1 else f"{url}{route.endpoint}"
         click.echo(f"{route.name}: {address}")
-        click.echo(f"  {curl_line(address, first_sample(build, route.name))}")
+        curl = curl_line(address, first_sample(build, route.name))
+        # In double quotes: the shell puts the key in.
+        click.echo(f"  {curl}" if settings.api_keys is None else f'  {curl} -H "authorization: Bearer $API_KEY"')
     click.echo(f"Ready. {url}/docs describes the API, {url}/metrics has its figures. Ctrl-C stops.", err=True)
     sys.stdout.flush()
 
 
-def _url_of(host: str, port: int) -> str:
+def _url_of(host: str, port: int, settings: FacadeSettings) -> str:
     """An address that works on this machine: one cannot connect to "all addresses"."""
+    scheme = "http" if settings.tls_certificate is None else "https"
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    return f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"
 
 
 def _log_to_stderr() -> None:
