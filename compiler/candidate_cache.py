@@ -29,6 +29,7 @@ from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.compiler.library_versions import library_versions
 from cortex_compile.compiler.read_attributes import attributes_read
 from cortex_compile.python_backend.fingerprint import bytes_of, class_name, structure_sha256, weights_sha256
+from cortex_compile.python_backend.globals_read import globals_read
 from cortex_compile.python_backend.records import from_json, to_json
 
 # Of the graphs kept; the oldest go first.
@@ -109,6 +110,7 @@ def _parts(
         structure_sha256(module),
         weights_sha256(module),
         to_json(attributes_read(captured)),
+        to_json(globals_read(module)),
     )
     yield from (part.training for part in module.modules())
     yield from _sources(module, project.folder)

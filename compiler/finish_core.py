@@ -13,6 +13,7 @@ from cortex_compile.compiler.artifacts import Candidate, ChosenCore, label_of
 from cortex_compile.compiler.capture_modules import CapturedModule
 from cortex_compile.compiler.read_attributes import attributes_read
 from cortex_compile.python_backend.fingerprint import class_name, structure_sha256, weights_sha256
+from cortex_compile.python_backend.globals_read import globals_read
 from cortex_compile.python_backend.manifest import Core, Variant
 
 WEIGHTS_FILE = "weights.bin"
@@ -56,5 +57,6 @@ def finish_core(
         parameters=weights.add_parameters(captured.module),
         variants=tuple(variants),
         precision=precision,
+        globals=globals_read(captured.module),
     )
     return ChosenCore(core, folder)

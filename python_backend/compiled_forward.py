@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec
 from .engine_rest import EngineRest
 from .explain_fallback import FallbackLog
-from .fingerprint import changed_attribute
+from .fingerprint import Watched, first_changed
 from .manifest import Variant
 from .results import ResultPlan, rebuild_result
 from .timing import add_core_time
@@ -150,7 +150,7 @@ def make_compiled_forward(
     name: str,
     original: Callable[..., Any],
     variants: Sequence[ReadyVariant],
-    attributes: list[tuple[dict[str, Any], str, Any]],
+    watched: Sequence[Watched],
     counts: CallCounts,
 ) -> Callable[..., Any]:
     """A function to stand as ``module.forward`` on the instance; its signature is the original's."""
@@ -182,9 +182,9 @@ def make_compiled_forward(
         except UnsupportedLeaf as unsupported:
             log.tell("other arguments", None, f"{unsupported}, which is neither a tensor nor a plain value")
             return eager("other arguments", args, kwargs)
-        changed = changed_attribute(attributes)
+        changed = first_changed(watched)
         if changed is not None:
-            log.tell("changed attribute", None, f"its attribute {changed!r} was changed since it was compiled")
+            log.tell("changed attribute", None, f"{changed} was changed since it was compiled")
             return eager("changed attribute", args, kwargs)
         reason = not_runnable(call)
         if reason is not None:

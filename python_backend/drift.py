@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .fingerprint import (
-    changed_attribute,
     class_name,
+    first_changed,
     library_version,
     locate_attributes,
     packages_of,
     structure_sha256,
     weights_sha256,
 )
+from .globals_read import locate_globals
 from .manifest import Core, Manifest, sha256_of
 
 __all__ = ["find_drift", "hooked_part"]
@@ -39,9 +40,9 @@ def find_drift(core: Core, module: Any, manifest: Manifest, version_folder: Path
         return "its weights differ from the compiled ones; compile again"
     if hooked_part(module) is not None:
         return f"its part {hooked_part(module)!r} has a hook, which a compiled module would not call"
-    changed = changed_attribute(locate_attributes(module, core.attributes))
+    changed = first_changed([*locate_attributes(module, core.attributes), *locate_globals(module, core.globals)])
     if changed is not None:
-        return f"its attribute {changed!r} differs from the compiled one; compile again"
+        return f"{changed} differs from the compiled one; compile again"
     return None
 
 

@@ -15,10 +15,12 @@ from .drift import find_drift
 from .errors import BuildError
 from .find_modules import find_modules
 from .fingerprint import locate_attributes
+from .globals_read import locate_globals
 from .kept_forwards import find_kept_forwards
 from .manifest import Core, Manifest, Variant
 from .open_session import open_session
 from .remote_session import CallRemote, RemoteSession
+from .turn import PassingSession, PassTurn
 from .weights import map_weights
 
 __all__ = ["CallRemote", "ExchangedCore", "exchange_cores", "install_forward"]
@@ -45,10 +47,12 @@ def exchange_cores(
     manifest: Manifest,
     version_folder: Path,
     call_remote: CallRemote | None,
+    turn: PassTurn | None = None,
 ) -> tuple[ExchangedCore, ...]:
     """Exchange the forward of every module that is still what was compiled; the others stay eager, with an alarm.
 
-    ``call_remote`` answers for remote cores; without one they stay eager.
+    ``call_remote`` answers for remote cores; without one they stay eager. ``turn`` is passed on while a core runs whose
+    calls are worth it.
     """
     modules = find_modules(predictor, user_module)
     exchanged = []
@@ -57,7 +61,7 @@ def exchange_cores(
         if reason is None and core.placement == "remote" and call_remote is None:
             reason = "it is a Triton model, and there is no Triton here"
         if reason is None:
-            result = _exchange(core, modules[core.path], version_folder, call_remote)
+            result = _exchange(core, modules[core.path], version_folder, call_remote, turn)
         else:
             result = ExchangedCore(core.name, core.path, "eager", reason)
         if result.state == "eager":
@@ -73,13 +77,15 @@ def exchange_cores(
     return tuple(exchanged)
 
 
-def _exchange(core: Core, module: Any, version_folder: Path, call_remote: CallRemote | None) -> ExchangedCore:
+def _exchange(
+    core: Core, module: Any, version_folder: Path, call_remote: CallRemote | None, turn: PassTurn | None
+) -> ExchangedCore:
     counts = CallCounts()
     try:
-        variants = [
-            ReadyVariant(variant, _open_session(core, variant, version_folder, call_remote))
-            for variant in core.variants
-        ]
+        sessions = [_open_session(core, variant, version_folder, call_remote) for variant in core.variants]
+        if turn is not None and core.passes_turn:
+            sessions = [PassingSession(session, turn) for session in sessions]
+        variants = [ReadyVariant(*pair) for pair in zip(core.variants, sessions, strict=True)]
     except BuildError as error:
         return ExchangedCore(core.name, core.path, "eager", "its graph cannot be opened", detail=str(error))
     install_forward(core, module, variants, counts)
@@ -99,5 +105,5 @@ def _open_session(core: Core, variant: Variant, version_folder: Path, call_remot
 
 def install_forward(core: Core, module: Any, variants: Sequence[ReadyVariant], counts: CallCounts) -> None:
     """Exchange ``module.forward`` on the instance; ``del module.forward`` undoes it."""
-    attributes = locate_attributes(module, core.attributes)
-    module.forward = make_compiled_forward(core.path, module.forward, variants, attributes, counts)
+    watched = [*locate_attributes(module, core.attributes), *locate_globals(module, core.globals)]
+    module.forward = make_compiled_forward(core.path, module.forward, variants, watched, counts)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FunctionType, ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .find_modules import TORCH_MODULE_FIELDS
 from .manifest import AttributeRead
@@ -100,7 +100,7 @@ def record_attribute_reads(module: Any) -> Iterator[dict[tuple[str, str], Any]]:
     reads: dict[tuple[str, str], Any] = {}
     for path, part in parts.items():
         for name, value in vars(part).items():
-            if _is_held_object(value):
+            if is_held_object(value):
                 owners.setdefault(id(value), (path, f"{name}."))
                 kinds.add(type(value))
             elif name not in TORCH_MODULE_FIELDS:
@@ -121,7 +121,7 @@ def record_attribute_reads(module: Any) -> Iterator[dict[tuple[str, str], Any]]:
         yield reads
 
 
-def _is_held_object(value: Any) -> bool:
+def is_held_object(value: Any) -> bool:
     """An object of a class written in Python: a config, say. Its class can be watched, and its attributes change."""
     import torch
 
@@ -166,11 +166,20 @@ def is_plain(value: Any) -> bool:
 
 
 def as_json_value(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return list(value) if isinstance(value, (tuple, list)) else value
 
 
-def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[tuple[dict[str, Any], str, Any]]:
-    """For each attribute read: the dict it lives in, its name and its value when compiled; cheap to compare later.
+class Watched(NamedTuple):
+    """A Python value that is part of a graph: where it lives, its value when compiled, and what it is to people."""
+
+    holder: dict[str, Any]
+    name: str
+    value: Any
+    what: str
+
+
+def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[Watched]:
+    """For each attribute read: where it is in this process; cheap to compare later.
 
     Raises:
         KeyError: the module has no such submodule.
@@ -183,14 +192,14 @@ def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[tup
         if holder:
             held = attributes.get(holder)
             attributes = held if type(held) is dict else getattr(held, "__dict__", {})
-        located.append((attributes, name, read.value))
+        located.append(Watched(attributes, name, read.value, f"its attribute {name!r}"))
     return located
 
 
-def changed_attribute(located: list[tuple[dict[str, Any], str, Any]]) -> str | None:
-    """The name of the first attribute whose value is not the compiled one, or None."""
-    for attributes, name, value in located:
-        found = attributes.get(name)
+def first_changed(watched: Sequence[Watched]) -> str | None:
+    """What the first is whose value is not the compiled one, or None."""
+    for holder, name, value, what in watched:
+        found = holder.get(name)
         if found is not value and as_json_value(found) != value:
-            return name
+            return what
     return None

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cortex_compile.python_backend.fingerprint import (
-    changed_attribute,
+    first_changed,
     locate_attributes,
     record_attribute_reads,
     structure_sha256,
@@ -66,9 +66,9 @@ def test_what_forward_reads_is_recorded_and_nothing_else() -> None:
 def test_a_changed_attribute_is_named() -> None:
     net = Scaled()
     located = locate_attributes(net, (AttributeRead("", "scale", 2.0), AttributeRead("linear", "in_features", 2)))
-    assert changed_attribute(located) is None
+    assert first_changed(located) is None
     net.scale = 3.0
-    assert changed_attribute(located) == "scale"
+    assert first_changed(located) == "its attribute 'scale'"
 
 
 class Config:
@@ -100,9 +100,9 @@ def test_what_forward_reads_of_an_object_is_recorded_and_compared() -> None:
     assert Config.__getattribute__ is own
     assert "__getattribute__" not in vars(nn.Module)
     located = locate_attributes(net, tuple(AttributeRead("0", name, value) for name, value in config.items()))
-    assert changed_attribute(located) is None
+    assert first_changed(located) is None
     net[0].config.hidden_size = 5  # type: ignore[union-attr]
-    assert changed_attribute(located) == "hidden_size"
+    assert first_changed(located) == "its attribute 'hidden_size'"
 
 
 def test_of_a_dict_or_a_namespace_all_that_it_holds_counts() -> None:
@@ -113,6 +113,6 @@ def test_of_a_dict_or_a_namespace_all_that_it_holds_counts() -> None:
         pass
     assert reads == {("", "options.temperature"): 1.0, ("", "space.depth"): 2}
     located = locate_attributes(net, tuple(AttributeRead(*key, value) for key, value in reads.items()))
-    assert changed_attribute(located) is None
+    assert first_changed(located) is None
     net.options["temperature"] = 2.0  # type: ignore[index, operator]
-    assert changed_attribute(located) == "temperature"
+    assert first_changed(located) == "its attribute 'temperature'"
