@@ -111,7 +111,8 @@ class Accelerator:
 class TritonSettings:
     """How Triton runs the graph: ``backend`` of config.pbtxt, the file's name in the version folder, parameters.
 
-    With ``warm_up``, calls of the smallest, a typical and the largest size are made before the model is ready.
+    With ``warm_up``, calls of the smallest, a typical and the largest size are made before the model is ready. With
+    ``cuda_graphs``, the backend records calls of the shapes that its config lists, and replays what a call launches.
     """
 
     backend: str
@@ -119,6 +120,7 @@ class TritonSettings:
     parameters: dict[str, str] = field(default_factory=dict)
     accelerators: tuple[Accelerator, ...] = ()
     warm_up: bool = False
+    cuda_graphs: bool = False
 
 
 class Session(Protocol):

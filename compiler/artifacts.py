@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cortex_compile.compiler.compare_answers import AnswerDifference
+from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.python_backend.manifest import BatchingSpec, Core, ModelsSpec, Placement, Variant
 
@@ -48,6 +49,7 @@ class CompileSettings:
     max_body_bytes: int = 64 * 1024 * 1024
     buckets: tuple[int, ...] = ()
     """Lengths to which calls of a remote core are filled up; empty: chosen from the lengths in the samples."""
+    gpu: GpuSchedule = field(default_factory=GpuSchedule)
     tolerances: Tolerances = field(default_factory=Tolerances)
     """How far a compiled module's results may be from eager's. Those of float32 hold for answers in JSON, too."""
 
@@ -219,6 +221,8 @@ class ModuleReport:
     disk_bytes: int = 0
     """Of the graphs and weights that the build holds for it."""
     precision: Precision = "fp32"
+    on_gpu: tuple[str, ...] = ()
+    """Of a remote core: how it is served where there are GPUs, in sentences."""
 
 
 @dataclass(frozen=True)

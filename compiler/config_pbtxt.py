@@ -5,14 +5,17 @@ Only fields that Triton 2.51 knows are used, since the embedded server is of tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from cortex_compile.backends.protocol import TritonSettings
-from cortex_compile.compiler.size_profile import size_profile
+from cortex_compile.compiler.gpu_schedule import GpuSchedule
+from cortex_compile.compiler.size_profile import concrete_size, size_profile
 from cortex_compile.errors import EngineError
 from cortex_compile.python_backend.manifest import Manifest, TensorSpec, Variant
 
-__all__ = ["core_config", "predictor_config", "why_not_remote"]
+__all__ = ["GPU_SLOT", "OnGpu", "Queue", "core_config", "predictor_config", "why_not_remote"]
 
 Kind = Literal["KIND_CPU", "KIND_GPU"]
 
@@ -33,8 +36,30 @@ _TYPES = {
 
 # A full queue answers UNAVAILABLE. The predictor's own limit comes first; this one is for clients that call a core.
 _QUEUED_BATCHES = 8
-# Triton lets a request shorten its model's time in the queue, never lengthen it, and not at all without a default.
-_QUEUE_TIMEOUT_MICROSECONDS = 60_000_000
+
+# What the rate limiter hands out: a core's instance runs while it has one of its GPU's. The launcher says how many
+# there are, and turns the limiter on where more than one core may want them.
+GPU_SLOT = "gpu"
+
+# Those who call a core directly may ask for 2; the predictor's calls, which can ask for nothing, are of level 1.
+_PRIORITY_LEVELS = 2
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Of a core: ``in_flight`` is how many requests its predictor may have under way, and all of them fit; none waits
+    longer than ``timeout_s``, after which nobody waits for the answer."""
+
+    in_flight: int
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """A core's config is for a GPU: where and how often, and how long a batch waits to be filled."""
+
+    schedule: GpuSchedule
+    delay_us: int
 
 
 def predictor_config(manifest: Manifest) -> str:
@@ -58,11 +83,9 @@ def predictor_config(manifest: Manifest) -> str:
 
 
 def core_config(
-    name: str, variant: Variant, settings: TritonSettings, *, in_flight: int, kind: Kind = "KIND_CPU"
+    name: str, variant: Variant, settings: TritonSettings, *, queue: Queue, gpu: OnGpu | None = None
 ) -> str:
     """A core as a model of its own, batched by Triton where its variant's rows were proven independent.
-
-    ``in_flight`` is how many requests the predictor itself may have under way: the queue has room for all of them.
 
     Raises:
         EngineError: Triton cannot carry one of the tensors; ask ``why_not_remote`` before placing a core.
@@ -80,12 +103,19 @@ def core_config(
         batching = config.dynamic_batching
         # An idle core never waits for a batch to fill: what comes while it runs is the next batch. Nor has ONNX Runtime
         # a batch size that it prefers.
-        batching.max_queue_delay_microseconds = 0
+        batching.max_queue_delay_microseconds = gpu.delay_us if gpu else 0
+        batching.priority_levels = _PRIORITY_LEVELS
+        batching.default_priority_level = 1
         policy = batching.default_queue_policy
-        policy.max_queue_size = max(_QUEUED_BATCHES * max_batch_size, in_flight)
-        policy.default_timeout_microseconds = _QUEUE_TIMEOUT_MICROSECONDS
-        policy.allow_timeout_override = True
-    _add_instances(config, 1, kind)
+        policy.max_queue_size = max(_QUEUED_BATCHES * max_batch_size, queue.in_flight)
+        policy.default_timeout_microseconds = int(queue.timeout_s * 1e6)
+        policy.timeout_action = policy.REJECT
+    if gpu is None:
+        _add_instances(config, 1, "KIND_CPU")
+    else:
+        _add_gpu_instances(config, gpu.schedule)
+        if settings.cuda_graphs and gpu.schedule.cuda_graphs:
+            _add_cuda_graphs(config, variant, max_batch_size)
     for key, value in sorted(settings.parameters.items()):
         config.parameters[key].string_value = value
     for accelerator in settings.accelerators:
@@ -138,6 +168,33 @@ def _add_warm_up(config: Any, variant: Variant, *, batched: bool) -> None:
             data.zero_data = True
 
 
+def _add_cuda_graphs(config: Any, variant: Variant, max_batch_size: int) -> None:
+    """A graph is for one shape alone, so only calls of known shapes have them: filled up to buckets, or of one size.
+
+    None is ever used for a smaller call than its own: nothing proves what the rest of its memory holds then.
+    """
+    shapes = list(_known_shapes(variant))
+    config.optimization.cuda.graphs = bool(shapes)
+    batches = [2**power for power in range(max_batch_size.bit_length()) if 2**power <= max_batch_size] or [0]
+    for sizes in shapes:
+        for batch in batches:
+            spec = config.optimization.cuda.graph_spec.add(batch_size=batch)
+            for tensor in variant.inputs:
+                shape = tensor.shape[1:] if max_batch_size > 0 else tensor.shape
+                spec.input[tensor.name].dim.extend(concrete_size(size, sizes) for size in shape)
+
+
+def _known_shapes(variant: Variant) -> Iterator[dict[str, int]]:
+    """The sizes of all varying dimensions but the batch's, for each bucket; nothing where one is not in buckets."""
+    varying = {dimension.name for dimension in variant.dimensions} - {variant.batch_dimension}
+    if not varying:
+        yield {}
+    elif len(varying) == 1 and variant.batch_dimension is not None:
+        for spec in variant.paddings:
+            if {spec.dimension} == varying:
+                yield from ({spec.dimension: bucket} for bucket in spec.buckets)
+
+
 def _new_config(name: str, backend: str, max_batch_size: int) -> Any:
     from tritonclient.grpc import model_config_pb2
 
@@ -156,6 +213,14 @@ def _add_instances(config: Any, count: int, kind: Kind) -> None:
     from tritonclient.grpc import model_config_pb2
 
     config.instance_group.add(count=count, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
+
+
+def _add_gpu_instances(config: Any, schedule: GpuSchedule) -> None:
+    _add_instances(config, schedule.instances, "KIND_GPU")
+    (group,) = config.instance_group
+    group.gpus.extend(schedule.devices)
+    group.rate_limiter.resources.add(name=GPU_SLOT, count=1)
+    group.rate_limiter.priority = schedule.priority
 
 
 def _text_of(config: Any) -> str:

@@ -227,6 +227,23 @@ class ToleranceByDtype(_Section):
     float64: DtypeTolerance | None = None
 
 
+class Gpu(_Section):
+    """How cores that are Triton models of their own share the GPUs of the machine that serves."""
+
+    devices: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    """GPUs by number. Default: all that Triton sees."""
+    instances: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Of each core on each GPU. Default: 1."""
+    priority: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Among all APIs of a server: while GPUs are short, 2 gets half as many turns as 1. Default: 1."""
+    queue_delay: Annotated[str, check_duration(minimum_s=0)] | None = None
+    """How long a batch waits to be filled, as 500us. Default: 0, and 500us with objective throughput."""
+    cuda_graphs: bool | None = None
+    """Whether TensorRT records the launches of calls whose shapes are known. Default: true."""
+    memory: Annotated[str | None, check_quantity("1")] = None
+    """What an instance of a core takes of a GPU, as 3Gi. Default: estimated."""
+
+
 class Compile(_Section):
     """How cortex-compile compiles and serves this API."""
 
@@ -244,6 +261,7 @@ class Compile(_Section):
     objective: Literal["latency", "throughput"] | None = None
     """What the fastest engine is: by the time of a call, or by the time a row in a batch."""
     device: Literal["auto", "cpu", "cuda"] | None = None
+    gpu: Gpu | None = None
     leave_alone: list[str] = Field(default_factory=list)
     """Modules that stay eager, as the report names them: predictor.model."""
     step_timeout: TimeoutS | None = None

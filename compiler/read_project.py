@@ -13,13 +13,14 @@ from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import CompileSettings, Project, Sample
 from cortex_compile.compiler.cluster_settings import cluster_settings
 from cortex_compile.compiler.cortex_yaml import LocatedApi
-from cortex_compile.compiler.cortex_yaml_schema import Api, ToleranceByDtype
+from cortex_compile.compiler.cortex_yaml_schema import Api, Gpu, ToleranceByDtype
 from cortex_compile.compiler.env_file import read_env_file
 from cortex_compile.compiler.find_apis import YAML_SUFFIXES, FoundApis, choose_by_name, find_apis
+from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.mount_notices import mount_notices
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.project_notices import project_notices
-from cortex_compile.compiler.quantities import parse_duration_s
+from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
 from cortex_compile.compiler.read_models import read_models
 from cortex_compile.compiler.read_requirements import read_requirements
 from cortex_compile.compiler.read_samples import default_samples, read_listed_samples, read_sample
@@ -190,9 +191,21 @@ def _settings_of(located: LocatedApi) -> CompileSettings:
         found["engines"] = tuple(written.engines)
     if written.buckets is not None:
         found["buckets"] = tuple(sorted(set(written.buckets)))
+    if written.gpu is not None:
+        found["gpu"] = _schedule_of(written.gpu)
     if written.tolerance is not None:
         found["tolerances"] = _tolerances_of(written.tolerance)
     return replace(settings, **found)
+
+
+def _schedule_of(written: Gpu) -> GpuSchedule:
+    found = written.model_dump(include={"instances", "priority", "cuda_graphs"}, exclude_none=True)
+    return GpuSchedule(
+        devices=tuple(sorted(set(written.devices or ()))),
+        queue_delay_us=None if written.queue_delay is None else round(parse_duration_s(written.queue_delay) * 1e6),
+        memory_bytes=None if written.memory is None else int(parse_quantity(written.memory)),
+        **found,
+    )
 
 
 def _tolerances_of(written: ToleranceByDtype) -> Tolerances:

@@ -19,8 +19,9 @@ from packaging.utils import canonicalize_name
 from cortex_compile.backends.protocol import TritonSettings
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import ChosenCore, Project
-from cortex_compile.compiler.config_pbtxt import predictor_config
+from cortex_compile.compiler.config_pbtxt import OnGpu, Queue, predictor_config
 from cortex_compile.compiler.core_configs import configs_of_core
+from cortex_compile.compiler.gpu_schedule import queue_delay_us
 from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_requirements import installed_requirement
@@ -124,7 +125,10 @@ def _write_remote_model(
         # A graph names its external data by file name, so that name stays.
         _link(source / name, version_folder / name)
     (model / "configs").mkdir()
-    for name, config in configs_of_core(model.name, variant, settings, project.max_replica_concurrency).items():
+    queue = Queue(project.max_replica_concurrency, project.settings.request_timeout_s)
+    schedule = project.settings.gpu
+    on_gpu = OnGpu(schedule, queue_delay_us(schedule, project.settings.objective))
+    for name, config in configs_of_core(model.name, variant, settings, queue, on_gpu).items():
         (model / name).write_text(config)
 
 

@@ -79,7 +79,7 @@ class TensorRtEngine:
             raise EngineError(str(error)) from error
 
     def triton_settings(self, threads: int) -> TritonSettings:
-        return TritonSettings("tensorrt", PLAN_FILE, warm_up=True)
+        return TritonSettings("tensorrt", PLAN_FILE, warm_up=True, cuda_graphs=True)
 
 
 def _timing_cache() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,17 +10,20 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from cortex_compile.backends.protocol import TritonSettings
-from cortex_compile.compiler.config_pbtxt import core_config, predictor_config, why_not_remote
+from cortex_compile.compiler.config_pbtxt import OnGpu, Queue, core_config, predictor_config, why_not_remote
+from cortex_compile.compiler.gpu_schedule import GpuSchedule, queue_delay_us, schedule_in_words
 from cortex_compile.errors import EngineError
-from cortex_compile.python_backend.manifest import Dimension, Manifest, TensorSpec, Variant
+from cortex_compile.python_backend.manifest import Dimension, Manifest, PaddingSpec, TensorSpec, Variant
 
 SETTINGS = TritonSettings("onnxruntime", "model.onnx", {"intra_op_thread_count": "2"})
 
 # Each one stands in Triton 2.51's model_config.proto.
 KNOWN_FIELDS = {
     "name", "backend", "max_batch_size", "input", "output", "instance_group", "dynamic_batching",
-    "default_model_filename", "parameters", "model_transaction_policy",
+    "default_model_filename", "parameters", "model_transaction_policy", "optimization",
 }  # fmt: skip
+
+QUEUE = Queue(in_flight=1, timeout_s=90.0)
 
 
 def parse(text: str) -> Any:
@@ -73,7 +77,7 @@ def test_a_batched_core_has_no_batch_among_its_dims_and_a_bounded_queue() -> Non
         (TensorSpec("ids", "int64", ("batch", "length")), TensorSpec("mask", "bool", ("batch", "length"))),
         (TensorSpec("hidden", "float32", ("batch", "length", 384)),),
     )
-    config = parse(core_config("iris--model", variant, SETTINGS, in_flight=1024))
+    config = parse(core_config("iris--model", variant, SETTINGS, queue=Queue(1024, 90.0)))
     assert (config.name, config.backend, config.max_batch_size) == ("iris--model", "onnxruntime", 32)
     assert config.default_model_filename == "model.onnx"
     assert tensors_of(config.input) == [("ids", "TYPE_INT64", [-1], False), ("mask", "TYPE_BOOL", [-1], False)]
@@ -82,9 +86,11 @@ def test_a_batched_core_has_no_batch_among_its_dims_and_a_bounded_queue() -> Non
     assert config.HasField("dynamic_batching")
     policy = config.dynamic_batching.default_queue_policy
     assert config.dynamic_batching.max_queue_delay_microseconds == 0
-    assert (policy.max_queue_size, policy.allow_timeout_override) == (1024, True)
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (1024, 90_000_000)
+    assert not policy.allow_timeout_override
     assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
-    small = parse(core_config("iris--model", variant, SETTINGS, in_flight=1))
+    assert (config.dynamic_batching.priority_levels, config.dynamic_batching.default_priority_level) == (2, 1)
+    small = parse(core_config("iris--model", variant, SETTINGS, queue=QUEUE))
     assert small.dynamic_batching.default_queue_policy.max_queue_size == 8 * 32
 
 
@@ -98,19 +104,66 @@ def test_a_batched_core_has_no_batch_among_its_dims_and_a_bounded_queue() -> Non
 )
 def test_a_core_that_is_not_batched_has_all_its_dims(output: TensorSpec, batch_dimension: str | None) -> None:
     variant = variant_of((TensorSpec("x", "float64", ("batch", 3)),), (output,), batch_dimension)
-    config = parse(core_config("m", variant, SETTINGS, in_flight=1))
+    config = parse(core_config("m", variant, SETTINGS, queue=QUEUE))
     assert config.max_batch_size == 0
     assert not config.HasField("dynamic_batching")
     assert list(config.input[0].dims) == [-1, 3]
     assert list(config.output[0].dims) == [-1 if isinstance(size, str) else size for size in output.shape]
 
 
-@pytest.mark.parametrize("kind", ["KIND_CPU", "KIND_GPU"])
-def test_the_kind_of_instance(kind: Any) -> None:
+def test_unless_it_is_for_a_gpu_a_core_has_one_instance_on_the_cpu_and_takes_no_turns() -> None:
     variant = variant_of((TensorSpec("x", "uint8", ("batch", 3)),), ())
-    (group,) = parse(core_config("m", variant, SETTINGS, in_flight=1, kind=kind)).instance_group
-    assert model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind) == kind
-    assert group.count == 1
+    (group,) = parse(core_config("m", variant, SETTINGS, queue=QUEUE)).instance_group
+    assert (group.count, group.kind) == (1, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    assert not group.HasField("rate_limiter")
+
+
+def test_on_gpus_instances_take_turns_by_the_priority_of_their_api() -> None:
+    variant = variant_of((TensorSpec("x", "uint8", ("batch", 3)),), ())
+    schedule = GpuSchedule(devices=(0, 2), instances=3, priority=4)
+    config = parse(core_config("m", variant, SETTINGS, queue=QUEUE, gpu=OnGpu(schedule, 700)))
+    (group,) = config.instance_group
+    assert (group.count, group.kind, list(group.gpus)) == (3, model_config_pb2.ModelInstanceGroup.KIND_GPU, [0, 2])
+    assert group.rate_limiter.priority == 4
+    assert [(each.name, each.count) for each in group.rate_limiter.resources] == [("gpu", 1)]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 700
+    assert not config.optimization.cuda.graphs
+
+
+def test_a_batch_waits_to_be_filled_for_throughput_only_or_as_long_as_is_said() -> None:
+    assert [queue_delay_us(GpuSchedule(), objective) for objective in ("latency", "throughput")] == [0, 500]
+    asked = GpuSchedule(queue_delay_us=0)
+    assert queue_delay_us(asked, "throughput") == 0
+    words = schedule_in_words(GpuSchedule((1,), 2, 3), "throughput")
+    assert words == "on a machine with GPUs: 2 instances on GPU 1, priority 3, a batch waits 0.5 ms to be filled"
+
+
+PLAN = TritonSettings("tensorrt", "model.plan", cuda_graphs=True)
+MASKED = (TensorSpec("ids", "int64", ("batch", "length")), TensorSpec("mask", "bool", ("batch", "length+1")))
+
+
+def cuda_graphs_of(variant: Variant, schedule: GpuSchedule) -> list[tuple[int, dict[str, list[int]]]]:
+    cuda = parse(core_config("m", variant, PLAN, queue=QUEUE, gpu=OnGpu(schedule, 0))).optimization.cuda
+    assert cuda.graphs == bool(cuda.graph_spec)
+    return [
+        (spec.batch_size, {name: list(shape.dim) for name, shape in sorted(spec.input.items())})
+        for spec in cuda.graph_spec
+    ]
+
+
+def test_cuda_graphs_are_for_each_bucket_and_powers_of_two_up_to_the_largest_batch() -> None:
+    padding = PaddingSpec("length", "mask", {"ids": 0}, (), 512, (16, 64))
+    variant = replace(variant_of(MASKED, ()), paddings=(padding,))
+    found = cuda_graphs_of(variant, GpuSchedule())
+    assert [batch for batch, _ in found] == [1, 2, 4, 8, 16, 32] * 2
+    assert [sizes for _, sizes in found] == [{"ids": [16], "mask": [17]}] * 6 + [{"ids": [64], "mask": [65]}] * 6
+    assert cuda_graphs_of(variant, GpuSchedule(cuda_graphs=False)) == []
+
+
+def test_cuda_graphs_are_for_known_shapes_only() -> None:
+    assert cuda_graphs_of(variant_of(MASKED, ()), GpuSchedule()) == []  # calls of any length
+    table = variant_of((TensorSpec("table", "float32", (10, 3)),), (), batch_dimension=None)
+    assert cuda_graphs_of(replace(table, dimensions=()), GpuSchedule()) == [(0, {"table": [10, 3]})]
 
 
 @pytest.mark.parametrize(
@@ -126,5 +179,5 @@ def test_what_triton_cannot_carry_is_refused(tensor: TensorSpec, words: str) -> 
     assert reason is not None
     assert words in reason
     with pytest.raises(EngineError, match=words):
-        core_config("m", variant, SETTINGS, in_flight=1)
+        core_config("m", variant, SETTINGS, queue=QUEUE)
     assert why_not_remote(variant_of((TensorSpec("x", "float32", (3,)),), ())) is None

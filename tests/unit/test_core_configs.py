@@ -10,7 +10,9 @@ from tritonclient.grpc import model_config_pb2
 
 from cortex_compile.backends.onnxruntime.gpu_settings import CACHE_FOLDER
 from cortex_compile.backends.protocol import TritonSettings
+from cortex_compile.compiler.config_pbtxt import OnGpu, Queue
 from cortex_compile.compiler.core_configs import configs_of_core
+from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.size_profile import size_profile
 from cortex_compile.python_backend.manifest import Dimension, TensorSpec, Variant
 
@@ -34,7 +36,7 @@ def variant_of(*inputs: TensorSpec, batch: str | None = "batch") -> Variant:
 
 
 def configs_of(variant: Variant, settings: TritonSettings = SETTINGS) -> dict[str, Any]:
-    written = configs_of_core("api--model", variant, settings, in_flight=8)
+    written = configs_of_core("api--model", variant, settings, Queue(8, 60.0), OnGpu(GpuSchedule(), 0))
     return {name: text_format.Parse(text, model_config_pb2.ModelConfig()) for name, text in written.items()}
 
 
