@@ -150,6 +150,15 @@ class AttributeRead:
 
 
 @dataclass(frozen=True)
+class GlobalRead:
+    """A global of the user's files that forward can read: a constant inside the graph, too. ``module`` is Python's."""
+
+    module: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
 class ParameterSpec:
     """Where a parameter of the module stands in the core's weights file. ``offset`` is in bytes."""
 
@@ -177,6 +186,7 @@ class Core:
     variants: tuple[Variant, ...]
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """What its graphs compute with; what goes in and comes out is of the module's own dtypes."""
+    globals: tuple[GlobalRead, ...] = ()
 
 
 @dataclass(frozen=True)
