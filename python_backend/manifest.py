@@ -187,6 +187,27 @@ class Core:
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """What its graphs compute with; what goes in and comes out is of the module's own dtypes."""
     globals: tuple[GlobalRead, ...] = ()
+    passes_turn: bool = False
+    """Its calls take over a millisecond: worth passing the turn on meanwhile, where dispatch has one."""
+    instances: int = 1
+    """Of a remote core: how many Triton runs side by side."""
+    max_batch: int | None = None
+    """Of a remote core: the largest batch that Triton makes, where that is less than what was proven; 0 is none."""
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """How a process answers its requests.
+
+    ``in turn``: one after the other. ``passed turn``: up to ``threads`` are under way, one at a time in the user's
+    Python, and it changes only while one waits in a compiled call. ``threads``: so many at once, as Cortex does with
+    ``threads_per_process``.
+    """
+
+    kind: Literal["in turn", "passed turn", "threads"]
+    threads: int
+    turn_refused: str | None
+    """Why the turn may not be passed on for this predictor; None where that was proven to change no answer."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +229,18 @@ class ModelsSpec:
     folders: dict[str, str] = field(default_factory=dict)
     directory: str | None = None
     cache_size: int | None = None
+
+
+@dataclass(frozen=True)
+class TuningRules:
+    """What the author said that a search for the fastest configuration keeps to."""
+
+    objective: Literal["latency", "throughput"] = "latency"
+    written: tuple[str, ...] = ()
+    """What is not searched: ``placement``, ``processes_per_replica``, ``threads_per_process``."""
+    absolute_tolerance: float = 1e-4
+    relative_tolerance: float = 1e-3
+    """Of numbers in answers."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +273,9 @@ class Manifest:
     """The predictor's model is decoupled: its answers go out in chunks, as they are made."""
     request_timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
+    dispatch: Dispatch | None = None
+    """None in builds that do not say: ``threads_per_process`` threads."""
+    tuning: TuningRules = field(default_factory=TuningRules)
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,9 @@ from .replies import send_answer, send_answers, send_stream
 from .request import BadRequest, request_from_context
 from .streams import Stream
 from .tensors import array_from, bytes_from
+from .thread_state import capture_thread_state
 from .triton_call import PendingCall, split_call
+from .turn import Turn
 from .user_errors import user_traceback
 
 __all__ = ["TritonPythonModel"]
@@ -63,12 +66,16 @@ class TritonPythonModel:
         self._core_metrics: CoreMetrics | None = None
         self._after_answer = AfterAnswer()
         batching = manifest.server_side_batching
-        threads = batches_at_once(batching, manifest.threads_per_process) if batching else manifest.threads_per_process
+        dispatch = manifest.dispatch
+        threads = dispatch.threads if dispatch is not None else manifest.threads_per_process
+        threads = batches_at_once(batching, threads) if batching else threads
+        self._turn = Turn() if dispatch is not None and dispatch.kind == "passed turn" else None
+        self._adopt_state: Callable[[], None] | None = None
         # Beside other processes, one takes no more than it is at: what waits, waits in Triton for whichever is free.
         self._shares = manifest.processes_per_replica > 1
         at_once = threads * (batching.max_batch_size if batching else 1)
         self._in_flight = threading.BoundedSemaphore(at_once if self._shares else manifest.max_replica_concurrency)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=self._begin_thread)
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.
         self._threads.submit(self._create_predictor, manifest, version_folder).result()
@@ -97,6 +104,10 @@ class TritonPythonModel:
         if self._core_metrics is not None:
             self._core_metrics.stop()
 
+    def _begin_thread(self) -> None:
+        if self._turn is not None and self._adopt_state is not None:
+            self._adopt_state()
+
     def _create_predictor(self, manifest: Manifest, version_folder: Path) -> None:
         project = version_folder / "project"
         self._client = None if manifest.models is None else PythonClient(project, manifest.models)
@@ -109,11 +120,12 @@ class TritonPythonModel:
             nan_as_null=manifest.nan_as_null,
         )
         self._predictor = create_predictor(self._loaded, manifest.config, self._client)
+        self._adopt_state = capture_thread_state()
         if manifest.cores:
             self._core_metrics = CoreMetrics(manifest.name)
             parts = (self._predictor, self._loaded.module, manifest, version_folder, call_remote)
             if self._client is None:
-                self._core_metrics.watch(exchange_cores(*parts))
+                self._core_metrics.watch(exchange_cores(*parts, self._turn))
             else:
                 alone = manifest.threads_per_process == 1 and self._loaded.post_predict_arguments is None
                 self._later = LaterExchange(self._client, *parts, alone=alone, tell=self._core_metrics.watch)
@@ -164,13 +176,14 @@ class TritonPythonModel:
             self._deliver(finish, _FAILED)
 
     def _predict(self, arrival: Arrival, finish: Finish, sender: Any) -> None:
-        result = self._answer(arrival)
-        if isinstance(result, Answer):
-            self._deliver(finish, result)
-        elif not send_stream(sender, result, self._in_flight.release, partial(self._log, arrival)):
-            # As after an answer that is an error.
-            result = replace(result, background=None)
-        self._after_answers([result])
+        with self._turn or nullcontext():
+            result = self._answer(arrival)
+            if isinstance(result, Answer):
+                self._deliver(finish, result)
+            elif not send_stream(sender, result, self._in_flight.release, partial(self._log, arrival)):
+                # As after an answer that is an error.
+                result = replace(result, background=None)
+            self._after_answers([result])
 
     def _after_answers(self, answers: Sequence[Answer | Stream]) -> None:
         for result in answers:
