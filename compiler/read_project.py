@@ -26,9 +26,10 @@ from cortex_compile.compiler.read_requirements import read_requirements
 from cortex_compile.compiler.read_samples import default_samples, read_listed_samples, read_sample
 from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.yaml_reader import YamlFile
-from cortex_compile.compiler.yaml_values import MAX_NAME_LENGTH, check_endpoint, check_name
+from cortex_compile.compiler.yaml_values import check_endpoint, check_name
 from cortex_compile.errors import ProjectError, UsageError
 from cortex_compile.python_backend.manifest import BatchingSpec
+from cortex_compile.python_backend.names import MAX_NAME_LENGTH
 
 __all__ = ["read_projects"]
 

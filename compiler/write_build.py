@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_requirements import installed_requirement
 from cortex_compile.errors import EngineError, ProjectError
 from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Core, Manifest, Variant, sha256_of, write_manifest
+from cortex_compile.python_backend.names import is_file_name
 
 __all__ = ["write_build"]
 
@@ -156,7 +156,7 @@ def _tensors_of(graph: Any) -> Iterator[Any]:
 
 
 def _check_is_file_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+    if not is_file_name(name):
         raise ValueError(f"{name!r} is not the name of a file in a build")
 
 

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
+from cortex_compile.python_backend.names import ENDPOINT, MAX_NAME_LENGTH, NAME, is_endpoint, is_name, is_variable
 
 __all__ = [
-    "MAX_NAME_LENGTH",
     "Count",
     "Endpoint",
     "Env",
@@ -29,15 +29,11 @@ __all__ = [
     "check_quantity",
 ]
 
-# Kubernetes allows 63, and Cortex added 21 characters to make the name of a pod.
-MAX_NAME_LENGTH = 42
-_NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
-_ENDPOINT = "/?[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*/?"
 _RESERVED_ENDPOINTS = ("/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json")
 
 
 def check_name(name: str) -> str:
-    if len(name) > MAX_NAME_LENGTH or not re.fullmatch(_NAME, name):
+    if not is_name(name):
         raise ValueError(
             f"at most {MAX_NAME_LENGTH} lower-case letters, digits and '-', first a letter, last a letter or a digit"
         )
@@ -45,7 +41,7 @@ def check_name(name: str) -> str:
 
 
 def check_endpoint(endpoint: str) -> str:
-    if len(endpoint) > 1000 or not re.fullmatch(_ENDPOINT, endpoint):
+    if not is_endpoint(endpoint):
         raise ValueError("a path of letters, digits, '-', '_', '.', '~' and '/', at most 1000 characters")
     endpoint = "/" + endpoint.strip("/")
     if endpoint in _RESERVED_ENDPOINTS:
@@ -81,7 +77,9 @@ def check_duration(*, minimum_s: float, above: bool = False, multiple_of_s: floa
 
 
 def _check_env(env: dict[str, str]) -> dict[str, str]:
-    for key in env:
+    for key, value in env.items():
+        if not is_variable(key, value):
+            raise ValueError(f"names that are not empty and have no '=', and no NUL (found {key!r})")
         if key.startswith("CORTEX_"):
             raise ValueError(f"names that do not start with 'CORTEX_', which is reserved (found {key!r})")
     return env
@@ -116,12 +114,12 @@ Replicas = Annotated[int, Field(ge=1, lt=2**31)]
 Name = Annotated[
     str,
     AfterValidator(check_name),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$", "maxLength": MAX_NAME_LENGTH}),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME}$", "maxLength": MAX_NAME_LENGTH}),
 ]
 Endpoint = Annotated[
     str,
     AfterValidator(check_endpoint),
-    WithJsonSchema({"type": "string", "pattern": f"^{_ENDPOINT}$", "maxLength": 1000}),
+    WithJsonSchema({"type": "string", "pattern": f"^{ENDPOINT}$", "maxLength": 1000}),
 ]
 Env = Annotated[
     dict[str, str],

@@ -6,12 +6,14 @@ The same bytes stand in ``build/NAME/manifest.json``, for launchers and people, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .build_files import check_files
+from .build_files import sha256_of as sha256_of
+from .check_manifest import check_manifest
 from .errors import BuildError
 from .records import from_json, to_json
 
@@ -187,12 +189,17 @@ class Core:
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """What its graphs compute with; what goes in and comes out is of the module's own dtypes."""
     globals: tuple[GlobalRead, ...] = ()
-    passes_turn: bool = False
-    """Its calls take over a millisecond: worth passing the turn on meanwhile, where dispatch has one."""
+    call_ms: float = 0.0
+    """What its quickest measured call takes; 0 in builds that do not say."""
     instances: int = 1
     """Of a remote core: how many Triton runs side by side."""
     max_batch: int | None = None
     """Of a remote core: the largest batch that Triton makes, where that is less than what was proven; 0 is none."""
+
+    @property
+    def passes_turn(self) -> bool:
+        """Whether its calls are worth passing the turn on. One through Triton may also wait for others to share with."""
+        return self.placement == "remote" or self.call_ms > 1.0
 
 
 @dataclass(frozen=True)
@@ -285,45 +292,37 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 def read_manifest(path: Path) -> Manifest:
     """
     Raises:
-        BuildError: no such file, not JSON, another version, or a field that does not fit; named.
+        BuildError: no such file, not JSON, another version, or a field that does not fit or makes no sense; named.
     """
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise BuildError(f"{path.parent} is not a build: it has no {path.name}. Compile one first.") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BuildError(f"{path}: cannot be read ({error}). Compile again.") from error
     found = value.get("version") if isinstance(value, dict) else None
     if found != MANIFEST_VERSION:
         raise BuildError(f"{path}: version {found!r}, this release reads version {MANIFEST_VERSION}. Compile again.")
     try:
-        return from_json(Manifest, value)
+        manifest = from_json(Manifest, value)
+        check_manifest(manifest)
+        return manifest
     except ValueError as error:
         raise BuildError(f"{path}: {error}. Compile again.") from error
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_build(folder: Path) -> Manifest:
     """Read a build folder's manifest and compare every file that the build shipped with its sha256.
 
-    Files that were added later (a predictor may write into its working folder) are not looked at.
+    Files that came later into the predictor's working folder are not looked at.
 
     Raises:
-        BuildError: the folder is not a build, or a file is missing or differs; the first such file is named.
+        BuildError: the folder is not a build, or a file is missing, differs, leads out of it or was added; it is named.
     """
     manifest = read_manifest(folder / "manifest.json")
     repository = folder / "model_repository"
     inner = repository / manifest.name / "1" / "manifest.json"
     if not inner.is_file() or inner.read_bytes() != (folder / "manifest.json").read_bytes():
         raise BuildError(f"{inner}: is not the manifest that the build was written with. Compile again.")
-    for name, expected in manifest.files.items():
-        path = repository / name
-        if not path.is_file():
-            raise BuildError(f"{path}: is missing. The build is not whole; copy it again or compile again.")
-        if sha256_of(path) != expected:
-            raise BuildError(f"{path}: was changed after compiling (sha256 differs). Copy it again or compile again.")
+    check_files(repository, manifest.name, manifest.files)
     return manifest

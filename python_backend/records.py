@@ -64,7 +64,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         _expect(isinstance(value, str), "text", value, where)
         return Path(value) if hint is Path else base64.b64decode(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(_expect(abs(value) < 2**1023, "a number that a float holds", value, where))
     fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     return _expect(fits, getattr(hint, "__name__", str(hint)), value, where)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortex_compile.content_types import content_type_of, split_query
+from cortex_compile.python_backend.names import is_inside
 
 __all__ = ["ExampleRequest", "curl_line", "first_sample", "samples_of"]
 
@@ -43,13 +44,14 @@ def samples_of(build: Path, name: str) -> list[ExampleRequest]:
     try:
         samples = json.loads((build / "report.json").read_text())["samples"]
         names = [str(sample["name"]) for sample in samples]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []  # a build serves without its report
     found = []
     for sample in names:
         relative, query = split_query(sample)
         path = build / "model_repository" / name / "1" / "project" / relative
-        if path.is_file():
+        # What it names is shown to whoever reads /docs, and nothing vouches for the report.
+        if is_inside(relative) and path.is_file():
             found.append(ExampleRequest(path, query, content_type_of(path)))
     return found
 
