@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -116,8 +117,14 @@ def parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
 
 
 def call(predictor: object, method: str, offered: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    result = getattr(predictor, method)(**{name: offered[name] for name in names})
-    return asyncio.run(_wait_for(result)) if inspect.isawaitable(result) else result
+    process = os.getpid()
+    try:
+        result = getattr(predictor, method)(**{name: offered[name] for name in names})
+        return asyncio.run(_wait_for(result)) if inspect.isawaitable(result) else result
+    finally:
+        # The user's code forked: this is the copy, and its answer would be the second one.
+        if os.getpid() != process:
+            os._exit(0)
 
 
 async def _wait_for(result: Any) -> Any:

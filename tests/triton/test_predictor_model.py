@@ -128,6 +128,13 @@ def test_each_of_many_predictions_has_its_own_answer(served: Served) -> None:
     assert json.loads(answers[4][1])["payload"] == "x"
 
 
+def test_a_predictor_that_forks_answers_once(served: Served) -> None:
+    for number in range(5):
+        assert infer_many(served.endpoints, [b'{"do": "fork"}'], [b""]) == [(200, b"forked")]
+        (answer,) = infer_many(served.endpoints, [str(number).encode()], [b""])
+        assert json.loads(answer[1])["payload"] == number
+
+
 def test_64_predictions_and_no_more(served: Served) -> None:
     answers = infer_many(served.endpoints, [str(index).encode() for index in range(64)], [b""] * 64)
     assert [json.loads(body)["payload"] for _, body in answers] == list(range(64))
@@ -175,7 +182,7 @@ def test_large_answer_is_whole(served: Served) -> None:
 
 
 def test_users_modules_and_the_runtimes_do_not_meet(served: Served) -> None:
-    found = infer(tritonclient.http, served.endpoints.http, "runtime_names", payload=b"")
+    found = infer(tritonclient.http, served.endpoints.http, "runtime-names", payload=b"")
     assert json.loads(found["response"]) == ["the user", True, True, True]
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sqlite3
 import sys
 import time
@@ -16,6 +17,8 @@ class PythonPredictor:
     def predict(self, payload, query_params, headers):
         if isinstance(payload, dict) and "do" in payload:
             return getattr(self, payload["do"])(payload)
+        if isinstance(payload, dict) and "wait_s" in payload:
+            time.sleep(payload["wait_s"])
         return {
             "greeting": self.greeting,
             "payload": payload,
@@ -31,6 +34,10 @@ class PythonPredictor:
 
     def interrupt(self, payload):
         raise KeyboardInterrupt
+
+    def fork(self, payload):
+        os.fork()
+        return "forked"
 
     def query(self, payload):
         return self.database.execute("select 6 * 7").fetchone()

@@ -1,0 +1,58 @@
+"""docs/chaos.md, made of the faults and of what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .stage import Fault, Row
+
+__all__ = ["FILE", "document_text", "write_document"]
+
+FILE = Path(__file__).parents[2] / "docs" / "chaos.md"
+
+_HEAD = """# Faults
+
+`make chaos` breaks a running `cortex-compile serve` in each of these ways while clients send requests that each have
+an answer of their own, and wrote this page. **wrong** is another answer than the request's own, or an error that is not
+the one expected; **lost** is no answer; **cut** is a connection that ended with the process that it led to, in the
+moment of the fault. The run fails when a request is wrong or lost, or when a limit is broken.
+"""
+
+
+def write_document(faults: Mapping[str, Fault], rows: Mapping[str, Row]) -> None:
+    FILE.write_text(document_text(faults, rows))
+
+
+def document_text(faults: Mapping[str, Fault], rows: Mapping[str, Row]) -> str:
+    played = {name: rows[name] for name in faults if name in rows}
+    waiting = [name for name in faults if name not in rows]
+    held = sum(row.held for row in played.values() if not row.skipped)
+    skipped = sum(bool(row.skipped) for row in played.values())
+    lines = [_HEAD, f"{len(played)} faults: {held} held, {len(played) - held - skipped} not, {skipped} skipped."]
+    if waiting:
+        lines.append(f"\nNot played yet: {', '.join(waiting)}.")
+    lines += ["", "| fault | requests | right | error | wrong | lost | cut | healthy after |", "|---" * 8 + "|"]
+    lines += [_table_line(row) for row in played.values()]
+    for name, row in played.items():
+        lines += ["", *_section(faults[name], row)]
+    return "\n".join(lines) + "\n"
+
+
+def _table_line(row: Row) -> str:
+    if row.skipped:
+        return f"| {row.name} | skipped: {row.skipped} | | | | | | |"
+    after = "" if row.healthy_s is None else f"{row.healthy_s:.2f} s"
+    counts = (row.requests, row.right, row.errors, row.wrong, row.lost, row.cut)
+    return f"| {row.name} | {' | '.join(map(str, counts))} | {after} |"
+
+
+def _section(fault: Fault, row: Row) -> Iterator[str]:
+    yield f"## {fault.name}"
+    yield ""
+    yield f"{fault.breaks[0].upper()}{fault.breaks[1:]}. What must hold: {fault.holds}."
+    yield ""
+    if row.skipped:
+        yield f"Skipped: {row.skipped}."
+    for check in row.checks:
+        yield f"- {'held' if check.holds else '**broken**'}: {check.what}: {check.found}"

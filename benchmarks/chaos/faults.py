@@ -1,0 +1,11 @@
+"""Every fault, in the order in which they are played: those that end a server come last."""
+
+from __future__ import annotations
+
+from . import client_faults, ending_faults, engine_faults, overload, predictor_faults, process_faults, resource_faults
+
+__all__ = ["FAULTS"]
+
+_FILES = (predictor_faults, client_faults, overload, engine_faults, process_faults, resource_faults, ending_faults)
+
+FAULTS = {fault.name: fault for file in _FILES for fault in file.FAULTS}
