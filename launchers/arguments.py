@@ -34,6 +34,8 @@ _KNOWN_SINCE: dict[str, ServerVersion] = {
     "model-config-name": (2, 51),
     "model-control-mode": (2, 51),
     "model-repository": (2, 51),
+    "rate-limit": (2, 51),
+    "rate-limit-resource": (2, 51),
     "strict-readiness": (2, 51),
 }
 
@@ -46,7 +48,10 @@ GRPC_TOKEN_HEADER = f"triton-grpc-protocol-{TOKEN_HEADER}"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What one run of tritonserver is told. ``backend_config`` is by backend, then by setting."""
+    """What one run of tritonserver is told. ``backend_config`` is by backend, then by setting.
+
+    ``slots`` are what instances take turns for, and how many of each there are on a device.
+    """
 
     repositories: tuple[Path, ...]
     models: tuple[str, ...]
@@ -60,6 +65,7 @@ class ServerSettings:
     gpu_metrics: bool = True
     backend_directory: Path | None = None
     backend_config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    slots: Mapping[str, int] = field(default_factory=dict)
 
 
 def server_arguments(settings: ServerSettings, version: ServerVersion) -> list[str]:
@@ -98,6 +104,10 @@ def server_arguments(settings: ServerSettings, version: ServerVersion) -> list[s
         options.append(("allow-gpu-metrics", "false"))
     if settings.backend_directory is not None:
         options.append(("backend-directory", str(settings.backend_directory)))
+    if settings.slots:
+        # Turns are counted, so that each model gets its share however long the others' calls take.
+        options.append(("rate-limit", "execution_count"))
+        options += [("rate-limit-resource", f"{name}:{count}") for name, count in sorted(settings.slots.items())]
     for backend, values in settings.backend_config.items():
         options += [("backend-config", f"{backend},{name}={value}") for name, value in values.items()]
     return [server_argument(name, value, version) for name, value in options]

@@ -12,7 +12,7 @@ from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import ServerSettings, ServerVersion, server_arguments
 from cortex_compile.launchers.docker_engine import Gpus
 from cortex_compile.launchers.ports import LOOPBACK, Ports
-from cortex_compile.launchers.served_models import ServedModel
+from cortex_compile.launchers.served_models import ServedModel, slots_of
 from cortex_compile.launchers.shared_memory import LARGEST_REGION
 
 LABEL = "io.cortex-compile.launcher"
@@ -109,6 +109,7 @@ def _triton_arguments(plan: ContainerPlan) -> list[str]:
         exit_timeout_s=plan.exit_timeout_s,
         gpu_metrics=plan.gpus.any,
         backend_config={"python": {"shm-default-byte-size": str(LARGEST_REGION)}},
+        slots=slots_of(plan.models),
     )
     return server_arguments(settings, plan.version)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cortex_compile.errors import CortexCompileError, LaunchError
 from cortex_compile.launchers.arguments import ServerSettings, ServerVersion, server_arguments
-from cortex_compile.launchers.served_models import read_builds
+from cortex_compile.launchers.served_models import read_builds, slots_of
 from cortex_compile.launchers.server_folder import PreparedServer
 from cortex_compile.launchers.shared_memory import choose_region_bytes
 
@@ -90,6 +90,7 @@ def command_of_triton(builds: list[Path], server: PreparedServer) -> list[str]:
         gpu_metrics=server.hardware == "gpu",
         backend_directory=server.backends,
         backend_config={backend: region for backend in server.python_backends},
+        slots=slots_of(models),
     )
     return [str(server.binary), *server_arguments(settings, server.version)]
 

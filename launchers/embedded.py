@@ -23,7 +23,7 @@ from cortex_compile.launchers.arguments import TOKEN_HEADER, ServerSettings, ser
 from cortex_compile.launchers.keep_server import Order
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
 from cortex_compile.launchers.protocol import Endpoints
-from cortex_compile.launchers.served_models import ServedModel, read_builds
+from cortex_compile.launchers.served_models import ServedModel, read_builds, slots_of
 from cortex_compile.launchers.server_folder import PreparedServer, prepare_embedded_server
 from cortex_compile.launchers.server_log import read_complaint, read_load_failures
 from cortex_compile.launchers.shared_memory import (
@@ -143,6 +143,7 @@ class EmbeddedServer:
             gpu_metrics=server.hardware == "gpu",
             backend_directory=server.backends,
             backend_config={backend: region for backend in server.python_backends},
+            slots=slots_of(self.models),
         )
         order = Order(
             launcher_pid=os.getpid(),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cortex_compile.errors import BuildError, UsageError
@@ -12,12 +12,14 @@ from cortex_compile.python_backend.manifest import check_build
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A folder of a build's model repository."""
+    """A folder of a build's model repository. ``slots``: what its instances take turns for, and how many instances on
+    each device do."""
 
     name: str
     folder: Path
     backend: str
     instances: int
+    slots: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_builds(builds: Sequence[Path], hardware: str) -> tuple[ServedModel, ...]:
@@ -50,6 +52,16 @@ def read_models(repository: Path, hardware: str) -> list[ServedModel]:
     return [_read_model(folder, hardware) for folder in folders]
 
 
+def slots_of(models: Sequence[ServedModel]) -> dict[str, int]:
+    """How many of each slot a device has: as many as the model with the most instances there wants at a time.
+
+    What one model alone wants is no reason for taking turns: nothing then, and Triton's rate limiter stays off.
+    """
+    wanted = {name for model in models for name in model.slots}
+    counts = {name: [model.slots[name] for model in models if name in model.slots] for name in wanted}
+    return {name: max(each) for name, each in counts.items() if len(each) > 1}
+
+
 def _read_model(folder: Path, hardware: str) -> ServedModel:
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -62,4 +74,9 @@ def _read_model(folder: Path, hardware: str) -> ServedModel:
         raise BuildError(f"{path}: cannot be read ({error}). Compile again.") from error
     # Without a group there is one instance, and a group without a count has one.
     instances = sum(max(1, group.count) for group in config.instance_group) or 1
-    return ServedModel(name=folder.name, folder=folder, backend=config.backend, instances=instances)
+    slots = {
+        resource.name: max(1, group.count)
+        for group in config.instance_group
+        for resource in group.rate_limiter.resources
+    }
+    return ServedModel(name=folder.name, folder=folder, backend=config.backend, instances=instances, slots=slots)

@@ -46,6 +46,12 @@ def test_what_changes_the_server_needs_the_token_over_both_protocols() -> None:
     assert f"--grpc-restricted-protocol={restricted}" in arguments
 
 
+def test_models_take_turns_only_where_there_is_something_to_wait_for() -> None:
+    assert not any("rate-limit" in item for item in server_arguments(SETTINGS, (2, 51)))
+    arguments = server_arguments(replace(SETTINGS, slots={"gpu": 2}), (2, 51))
+    assert {"--rate-limit=execution_count", "--rate-limit-resource=gpu:2"} < set(arguments)
+
+
 def test_backend_settings_are_one_argument_each() -> None:
     settings = replace(SETTINGS, backend_config={"python": {"a": "1", "b": "2"}}, backend_directory=Path("/backends"))
     arguments = server_arguments(settings, (2, 51))
