@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,6 +97,19 @@ class DockerServer:
     def poll(self) -> int | None:
         """The container's exit status once it has ended for good, or None; one that is being repaired still runs."""
         return self._watch.status if self._watch is not None else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why the container was given up, when it was."""
+        return self._watch.failure if self._watch is not None else None
+
+    def health(self) -> Mapping[str, str]:
+        """Why nothing is ready, under ""; empty when all is well. Who is asked through Docker knows no more."""
+        return {"": self._watch.fault} if self._watch is not None and self._watch.fault else {}
+
+    def repairs(self) -> Mapping[str, Mapping[str, int]]:
+        """How often the container was started again, under "", by reason."""
+        return {"": self._watch.repairs} if self._watch is not None and self._watch.repairs else {}
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop the container and remove it. Requests in flight are answered; after ``timeout_s`` it is killed."""

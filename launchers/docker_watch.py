@@ -21,10 +21,16 @@ _KILLED = 128 + 9
 
 
 class Watch:
-    """Over one container that was created. ``status`` is its exit status once it has ended for good."""
+    """Over one container that was created. ``status`` is its exit status once it has ended for good, and ``failure``
+    says why it is not started again."""
 
     def __init__(self, container: Any, log: Callable[[str], None], tell: Callable[[str], None]) -> None:
         self.status: int | None = None
+        self.failure: str | None = None
+        self.fault: str | None = None
+        """What is wrong at the moment, if anything is: told to clients."""
+        self.repairs: dict[str, int] = {}
+        """How often the container was started again, by reason."""
         self._container = container
         self._log = log
         self._tell = tell
@@ -55,28 +61,31 @@ class Watch:
             try:
                 self._container.reload()
                 if self._container.status != "running":
-                    last_ready = self._repair(what_ended_it(self._container.attrs["State"], None))
+                    last_ready = self._repair("ended", what_ended_it(self._container.attrs["State"], None))
                 elif is_ready():
-                    last_ready = time.monotonic()
+                    last_ready, self.fault = time.monotonic(), None
                 elif time.monotonic() - last_ready > _UNREADY_FOR_S:
                     self._container.stop(timeout=_STOP_S)
-                    last_ready = self._repair(f"Triton was not ready for {_UNREADY_FOR_S:g} s")
+                    last_ready = self._repair("silent", f"Triton was not ready for {_UNREADY_FOR_S:g} s")
             except Exception as error:
                 self._give_up(f"the Docker engine does not answer, or the container is gone ({error})")
 
-    def _repair(self, reason: str) -> float:
+    def _repair(self, reason: str, what: str) -> float:
         now = time.monotonic()
         if len(self._repairs) == _REPAIRS and now - self._repairs[0] < _WITHIN_S:
-            self._give_up(f"{reason}, {_REPAIRS} times within {_WITHIN_S / 60:g} minutes")
+            self._give_up(f"{what}, {_REPAIRS} times within {_WITHIN_S / 60:g} minutes")
             return now
         self._repairs.append(now)
-        self._tell(f"{reason}; starting it again.")
+        self.fault = "it ended, and is started again"
+        self.repairs = {**self.repairs, reason: self.repairs.get(reason, 0) + 1}
+        self._tell(f"{what}; starting it again.")
         self.start_container()
         # As long as loading takes, which has no limit of ours, readiness is not asked for.
         return time.monotonic() + _WITHIN_S
 
     def _give_up(self, reason: str) -> None:
-        self._tell(f"{reason[:1].upper()}{reason[1:]}; it is not started again.")
+        self.failure = f"{reason[:1].upper()}{reason[1:]}; it is not started again"
+        self._tell(f"{self.failure}.")
         self.status = self._container.attrs.get("State", {}).get("ExitCode") or 1
 
     def _follow(self, lines: Any) -> None:

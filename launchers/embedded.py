@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ from typing import Self
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import TOKEN_HEADER, ServerSettings, server_arguments
 from cortex_compile.launchers.keep_server import Order
+from cortex_compile.launchers.model_control import ModelControl
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
 from cortex_compile.launchers.protocol import Endpoints
 from cortex_compile.launchers.served_models import ServedModel, read_builds, slots_of
@@ -32,6 +33,7 @@ from cortex_compile.launchers.shared_memory import (
     remove_regions,
     remove_regions_of_dead_launchers,
 )
+from cortex_compile.launchers.watch_server import Patience, ServerWatch
 
 # The server waits so long for requests in flight when it is told to end. stop() waits longer, by default.
 _EXIT_TIMEOUT_S = 7
@@ -39,6 +41,9 @@ _EXIT_TIMEOUT_S = 7
 _KILL_S = 2.0
 _ORPHAN_GRACE_S = 3.0
 _LOG_NAME = "server.log"
+# The name of python_backend/deadlines.py's variable, and of the folder that it says.
+DEADLINES_VARIABLE = "CORTEX_COMPILE_DEADLINES"
+_DEADLINES = "deadlines"
 
 
 class EmbeddedServer:
@@ -48,6 +53,9 @@ class EmbeddedServer:
         builds: build folders, each of another name.
         http_port: Triton's HTTP port; 0 is a free one. The same goes for ``grpc_port`` and ``metrics_port``.
         log: is called with each line of the server's log, from a thread of its own.
+        repair: what dies or hangs is started again, and this is called with lines that tell people of it; without it,
+            nothing is.
+        patience: how long what is waited for, where that is not what docs/reliability.md says.
         prepare: finds the server and fills a folder of this run with what it needs; ours of PyPI, if nothing is said.
     """
 
@@ -59,18 +67,27 @@ class EmbeddedServer:
         grpc_port: int = 8001,
         metrics_port: int = 8002,
         log: Callable[[str], None] | None = None,
+        repair: Callable[[str], None] | None = None,
+        patience: Patience | None = None,
         prepare: Callable[[Path], PreparedServer] = prepare_embedded_server,
     ) -> None:
         self._builds = [Path(build).absolute() for build in builds]
         self._wanted_ports = Ports(http_port, grpc_port, metrics_port)
         self._log = log
+        self._tell = repair
+        self._patience = patience or Patience()
         self._prepare = prepare
         self._token = secrets.token_urlsafe(32)
         self._region_prefix = new_region_prefix()
         self._keeper: subprocess.Popen[str] | None = None
         self._folder: Path | None = None
         self._follower: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._log_ends = threading.Event()
+        self._told_to_stop = threading.Event()
+        self._order: Order | None = None
+        self._ports: Ports | None = None
+        self._log_start = 0
+        self._watch: ServerWatch | None = None
         self.server_pid: int | None = None
         self.models: tuple[ServedModel, ...] = ()
 
@@ -91,24 +108,83 @@ class EmbeddedServer:
         if self._folder is not None:
             raise LaunchError("This server was started before. Make another one.")
         try:
-            ports = choose_ports(self._wanted_ports)
+            self._ports = ports = choose_ports(self._wanted_ports)
             remove_regions_of_dead_launchers()
             self._folder = Path(tempfile.mkdtemp(prefix="cortex-compile-"))
-            self._launch(ports, self._prepare(self._folder))
-            self._wait_until_ready(ports, timeout_s)
+            self._order = self._order_of(ports, self._prepare(self._folder))
+            try:
+                self._launch()
+                self._wait_until_ready(timeout_s)
+            except LaunchError as error:
+                raise LaunchError(f"{error}. {self._where_the_log_is()}") from error
         except BaseException as error:
             self._end(timeout_s=_EXIT_TIMEOUT_S, keep_log=isinstance(error, LaunchError))
             raise
         http, grpc, metrics = (f"{LOOPBACK}:{port}" for port in (ports.http, ports.grpc, ports.metrics))
+        if self._tell is not None:
+            control = ModelControl(http, self.restricted_headers)
+            self._watch = ServerWatch(self, ports.http, control, self._folder / _DEADLINES, self._tell, self._patience)
+            self._watch.begin()
         return Endpoints(http=http, grpc=grpc, metrics=metrics)
 
     def poll(self) -> int | None:
-        """The server's exit status (128 + n when signal n ended it), or None while it runs or before it was started."""
+        """The server's exit status (128 + n when signal n ended it), or None while it runs or before it was started.
+
+        One that is repaired runs. One that cannot be has ended, and ``failure`` says why.
+        """
+        if self._watch is None or self._told_to_stop.is_set():
+            return self.server_status()
+        if self._watch.failure is None:
+            return None
+        return self.server_status() or 1
+
+    def server_status(self) -> int | None:
+        """The same of the process that runs now, whether it is to be started again or not."""
         return None if self._keeper is None else self._keeper.poll()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the server was given up: what failed again and again, and where the whole log is."""
+        if self._watch is None or self._watch.failure is None:
+            return None
+        return f"{self._watch.failure}. {self._where_the_log_is()}"
+
+    def health(self) -> Mapping[str, str]:
+        """Why APIs are not ready, by their names, with "" for the server as a whole; empty when all is well.
+
+        Cheap, and to be called from any thread. Holds nothing internal.
+        """
+        return {} if self._watch is None else self._watch.health.faults()
+
+    def repairs(self) -> Mapping[str, Mapping[str, int]]:
+        """How often something was replaced, by API ("" for the server as a whole) and reason.
+
+        Requests that an API had under way are lost with it, unless the reason begins with ``core_``: that was a
+        compiled module's own process. To be called from any thread.
+        """
+        return {} if self._watch is None else self._watch.health.repairs()
+
+    def start_again(self) -> None:
+        """Start a server that has ended on the same ports, and return when every model is ready.
+
+        Raises:
+            LaunchError: it does not start. It may be tried again.
+        """
+        remove_regions(self._region_prefix)  # its keeper did, unless that was killed
+        self._launch()
+        try:
+            self._wait_until_ready(self._patience.load_timeout_s)
+        except LaunchError:
+            assert self._keeper is not None
+            _end_keeper(self._keeper, timeout_s=0)
+            raise
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the server. Requests in flight are answered; after ``timeout_s`` it is killed. May be called again."""
-        ended_by_itself = self.poll() is not None
+        self._told_to_stop.set()
+        if self._watch is not None:
+            self._watch.end()
+        ended_by_itself = self.server_status() is not None or self.failure is not None
         self._end(timeout_s, keep_log=ended_by_itself)
 
     def __enter__(self) -> Self:
@@ -120,8 +196,10 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    def _launch(self, ports: Ports, server: PreparedServer) -> None:
+    def _order_of(self, ports: Ports, server: PreparedServer) -> Order:
         assert self._folder is not None
+        deadlines = self._folder / _DEADLINES
+        deadlines.mkdir()
         self.models = read_builds(self._builds, server.hardware)
         instances = sum(model.instances for model in self.models)
         region = {
@@ -145,20 +223,22 @@ class EmbeddedServer:
             backend_config={backend: region for backend in server.python_backends},
             slots=slots_of(self.models),
         )
-        order = Order(
+        return Order(
             launcher_pid=os.getpid(),
             command=[str(server.binary), *server_arguments(settings, server.version)],
-            environment=server.environment,
+            environment={**server.environment, DEADLINES_VARIABLE: str(deadlines)},
             log_file=str(log_file),
             region_prefix=self._region_prefix,
             folder=str(self._folder),
             orphan_grace_s=_ORPHAN_GRACE_S,
         )
-        self._start_keeper(order, log_file)
 
-    def _start_keeper(self, order: Order, log_file: Path) -> None:
+    def _launch(self) -> None:
+        assert self._order is not None
+        log_file = Path(self._order.log_file)
         command = [sys.executable, "-P", "-m", "cortex_compile.launchers.keep_server"]
         with log_file.open("a") as log:
+            self._log_start = log.tell()
             # In a session of its own: Ctrl-C in a terminal is for the launcher, which then stops the server in order.
             self._keeper = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
@@ -166,20 +246,23 @@ class EmbeddedServer:
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
         with self._keeper.stdin as order_line:
-            order_line.write(order.to_line())
+            order_line.write(self._order.to_line())
         with self._keeper.stdout as answer:
             pid = answer.readline().strip()
         if not pid:
             raise self._failure("The server could not be started")
         self.server_pid = int(pid)
-        if self._log is not None:
+        if self._log is not None and self._follower is None:
             self._follower = threading.Thread(target=self._follow_log, args=(self._log, log_file), daemon=True)
             self._follower.start()
 
-    def _wait_until_ready(self, ports: Ports, timeout_s: float) -> None:
+    def _wait_until_ready(self, timeout_s: float) -> None:
+        assert self._ports is not None
         deadline = time.monotonic() + timeout_s
-        while not is_ready(ports.http):
-            if self.poll() is not None:
+        while not is_ready(self._ports.http):
+            if self._told_to_stop.is_set():
+                raise LaunchError("The server was stopped while it was starting")
+            if self.server_status() is not None:
                 raise self._failure("The server ended while it was starting")
             if time.monotonic() > deadline:
                 raise self._failure(f"The server was not ready within {timeout_s:g} s")
@@ -188,20 +271,25 @@ class EmbeddedServer:
     def _failure(self, what: str) -> LaunchError:
         assert self._folder is not None
         log_file = self._folder / _LOG_NAME
-        log = log_file.read_text(errors="replace")
+        with log_file.open("rb") as file:
+            file.seek(self._log_start)
+            log = file.read().decode(errors="replace")
         failures = read_load_failures(log)
         if failures:
             said = "; ".join(f"{failure.model!r} does not load: {failure.reason}" for failure in failures)
         else:
             said = f"{what}: {read_complaint(log)}"
-        return LaunchError(f"{said}. The server's whole log is {log_file}.")
+        return LaunchError(said)
+
+    def _where_the_log_is(self) -> str:
+        return f"The server's whole log is {self._folder and self._folder / _LOG_NAME}."
 
     def _end(self, timeout_s: float, keep_log: bool) -> None:
         keeper, folder = self._keeper, self._folder
         if keeper is not None and keeper.poll() is None:
             _end_keeper(keeper, timeout_s)
         if self._follower is not None:
-            self._stopping.set()
+            self._log_ends.set()
             self._follower.join(timeout=1.0)
         remove_regions(self._region_prefix)  # the keeper did, unless it was killed
         if folder is not None and keep_log and (folder / _LOG_NAME).is_file():
@@ -215,14 +303,14 @@ class EmbeddedServer:
         with log_file.open(errors="replace") as lines:
             rest = ""
             while True:
-                last_look = self._stopping.is_set()
+                last_look = self._log_ends.is_set()
                 rest += lines.read()
                 *whole, rest = rest.split("\n")
                 for line in whole:
                     log(line)
                 if last_look:
                     return
-                self._stopping.wait(0.2)
+                self._log_ends.wait(0.2)
 
 
 def _end_keeper(keeper: subprocess.Popen[str], timeout_s: float) -> None:

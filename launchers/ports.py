@@ -79,11 +79,20 @@ def _free_port(taken: dict[int, str]) -> int:
 
 def is_ready(http_port: int) -> bool:
     """Whether the Triton on this port says that it and every model in it are ready."""
+    return _status_of(http_port, "/v2/health/ready") == 200
+
+
+def is_answering(http_port: int) -> bool:
+    """Whether there is a Triton on this port that answers at all."""
+    return _status_of(http_port, "/v2/health/live") is not None
+
+
+def _status_of(http_port: int, path: str) -> int | None:
     connection = http.client.HTTPConnection(LOOPBACK, http_port, timeout=2.0)
     try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == 200
+        connection.request("GET", path)
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()

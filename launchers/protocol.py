@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -29,7 +30,27 @@ class Launcher(Protocol):
         ...
 
     def poll(self) -> int | None:
-        """The server's exit status, or None while it runs."""
+        """The server's exit status, or None while it runs or is repaired."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why the server was given up, when it was: what failed again and again."""
+        ...
+
+    def health(self) -> Mapping[str, str]:
+        """Why APIs are not ready, by their names, with "" for the server as a whole; empty when all is well.
+
+        Cheap, to be called from any thread, and told to clients: nothing internal.
+        """
+        ...
+
+    def repairs(self) -> Mapping[str, Mapping[str, int]]:
+        """How often something was replaced, by API ("" for the server as a whole) and reason.
+
+        Requests that an API had under way are lost with it, unless the reason begins with ``core_``: that was a
+        compiled module's own process. To be called from any thread.
+        """
         ...
 
     def stop(self, timeout_s: float = 10.0) -> None:

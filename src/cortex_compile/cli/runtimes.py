@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from cortex_compile.errors import UsageError
+from cortex_compile.errors import LaunchError, UsageError
 
 if TYPE_CHECKING:
     from cortex_compile.launchers.protocol import Endpoints, Launcher
@@ -70,6 +70,10 @@ def running_triton(runtime: Runtime, builds: Sequence[Path]) -> Iterator[tuple[E
     try:
         click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
         yield server.start(), server.poll
+    except LaunchError as error:
+        if server.failure is not None:  # then this is what came of it
+            raise LaunchError(server.failure) from error
+        raise
     finally:
         # A second signal must not leave Triton behind, half stopped.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,7 +107,13 @@ def _launcher(runtime: Runtime, builds: Sequence[Path]) -> Launcher:
 
     prepare = prepare_server_of_the_image if runtime.kind == "image" else prepare_embedded_server
     return EmbeddedServer(
-        builds, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, log=log, prepare=prepare
+        builds,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        log=log,
+        repair=lambda line: click.echo(line, err=True),
+        prepare=prepare,
     )
 
 
