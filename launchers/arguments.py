@@ -41,7 +41,7 @@ _KNOWN_SINCE: dict[str, ServerVersion] = {
 
 # What only the launcher may call. Clients need the others: health, metadata, inference, model-config, statistics.
 RESTRICTED_APIS = ("model-repository", "shared-memory", "trace", "logging")
-TOKEN_HEADER = "cortex-compile-token"
+TOKEN_HEADER = "cortex-compile-token"  # noqa: S105  # the header's name
 # Triton puts this before the key of a restricted protocol, so a gRPC client has to send it too.
 GRPC_TOKEN_HEADER = f"triton-grpc-protocol-{TOKEN_HEADER}"
 

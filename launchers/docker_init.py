@@ -33,7 +33,7 @@ def run(command: list[str]) -> int:
 def _become(command: list[str], blocked: set[signal.Signals]) -> None:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
     except OSError as error:
         os.write(2, f"{command[0]}: {error}\n".encode())
     finally:

@@ -80,7 +80,7 @@ def command_of_triton(builds: list[Path], server: PreparedServer) -> list[str]:
     settings = ServerSettings(
         repositories=tuple(build / "model_repository" for build in builds),
         models=tuple(model.name for model in models),
-        address="0.0.0.0",
+        address="0.0.0.0",  # noqa: S104  # in a container of its own, which publishes no port
         http_port=8000,
         grpc_port=8001,
         metrics_port=8002,
@@ -101,7 +101,7 @@ def main() -> None:
         command = command_of_triton([Path(name) for name in sys.argv[1:]], server)
     except CortexCompileError as error:
         sys.exit(f"error: {error}")
-    os.execve(command[0], command, server.environment)
+    os.execve(command[0], command, server.environment)  # noqa: S606  # no shell is wanted
 
 
 if __name__ == "__main__":

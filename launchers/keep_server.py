@@ -92,7 +92,7 @@ def _start(order: Order, libc: ctypes.CDLL) -> int:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        os.execve(order.command[0], order.command, order.environment)
+        os.execve(order.command[0], order.command, order.environment)  # noqa: S606  # no shell is wanted
     except OSError as error:
         os.write(2, f"{order.command[0]}: {error}\n".encode())
     finally:

@@ -15,7 +15,7 @@ from cortex_compile.backends.protocol import Accelerator, SizeProfile, TritonSet
 __all__ = ["CACHE_FOLDER", "with_cuda", "with_tensorrt"]
 
 # In the container. TensorRT's provider makes this one folder, none above it; a volume here outlives the container.
-CACHE_FOLDER = "/tmp/cortex-compile-tensorrt"
+CACHE_FOLDER = "/tmp/cortex-compile-tensorrt"  # noqa: S108  # /tmp of a container is its own
 
 # What was proven was proven in float32; by itself CUDA rounds the factors of a product to 10 bits of mantissa.
 _CUDA = Accelerator("cuda", {"use_tf32": "0"})

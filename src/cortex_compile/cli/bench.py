@@ -102,7 +102,7 @@ def _served(build: Path, baseline: bool) -> Iterator[dict[str, str]]:
         servers = {"compiled" if baseline else "": stack.enter_context(serving(build, manifest.name))}
         if baseline:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cortex-compile-")))
-            os.chmod(folder, 0o755)
+            os.chmod(folder, 0o755)  # noqa: S103  # for the user of a container; only its owner writes
             write_plain_build(build, folder / "plain")
             servers["plain"] = stack.enter_context(serving(folder / "plain", manifest.name))
         yield servers

@@ -59,7 +59,7 @@ def _running(client: Any, context: ImageContext) -> Iterator[str]:
             context.tag,
             detach=True,
             read_only=True,
-            tmpfs={"/tmp": "exec,mode=1777"},
+            tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108  # the container's own
             cap_drop=["ALL"],
             security_opt=["no-new-privileges:true"],
             shm_size=context.shm_bytes,
