@@ -71,16 +71,17 @@ def write_build(folder: Path, name: str, **settings: Any) -> Path:
 
 
 def predictor_build(folder: Path, predictor: str, **settings: Any) -> Path:
-    """The build, named as the predictor, that serves tests/predictors/PREDICTOR as it is."""
+    """The build, named as the predictor (with ``-`` for ``_``), that serves tests/predictors/PREDICTOR as it is."""
+    name = predictor.replace("_", "-")
     byte_vector = ("UINT8", [-1])
     sizes = ("INT64", [2, -1])
     version = write_model(
         folder / "model_repository",
-        predictor,
+        name,
         {"payload": byte_vector, "context": byte_vector, "_sizes": sizes},
         {"response": byte_vector, "status": byte_vector, "_sizes": sizes},
         ROOT / "model_repo_template" / "model.py",
     )
     project = ROOT / "tests" / "predictors" / predictor
     shutil.copytree(project, version / "project", ignore=shutil.ignore_patterns("__pycache__"))
-    return write_build(folder, predictor, **settings)
+    return write_build(folder, name, **settings)

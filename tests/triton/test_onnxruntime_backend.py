@@ -107,9 +107,9 @@ def test_a_model_without_batches_is_answered_one_by_one(
 
 def test_the_thread_count_reaches_the_session(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
     write_lookup(tmp_path, name="one", threads="1")
-    write_lookup(tmp_path, name="four", threads="4")
+    write_lookup(tmp_path, name="one--four", threads="4")
     run = start_server(write_build(tmp_path, "one"))
-    assert threads_of(run, "four") - threads_of(run, "one") == 3
+    assert threads_of(run, "one--four") - threads_of(run, "one") == 3
 
 
 def test_each_instance_is_a_process(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def echo_build(folder: Path) -> Path:
     about = {"resident": ("INT64", [1]), "numpy": ("INT64", [1]), "absent": ("FP32", [-1])}
     write_model(folder / "model_repository", "echo", tensors, tensors | about, ECHO)
     outputs = {name: (VECTORS[name], [-1]) for name in ("fp32", "int64", "uint8")}
-    write_model(folder / "model_repository", "caller", {"fp32": ("FP32", [-1])}, outputs, CALLER)
+    write_model(folder / "model_repository", "echo--caller", {"fp32": ("FP32", [-1])}, outputs, CALLER)
     return write_build(folder, "echo")
 
 
@@ -163,7 +163,7 @@ def test_call_of_another_model_from_a_thread_that_is_older_than_the_model(
     client = tritonclient.grpc.InferenceServerClient(endpoints.grpc)
     array = np.linspace(0, 1, 5, dtype=np.float32)
     for _ in range(20):
-        found = client.infer("caller", [grpc_input("fp32", array)], client_timeout=20)
+        found = client.infer("echo--caller", [grpc_input("fp32", array)], client_timeout=20)
         np.testing.assert_array_equal(found.as_numpy("fp32"), array)
         np.testing.assert_array_equal(found.as_numpy("int64"), [7, 1, 2])
         first, second = found.as_numpy("uint8").tobytes().decode().split(" | ")
