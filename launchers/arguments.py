@@ -72,7 +72,8 @@ def server_arguments(settings: ServerSettings, version: ServerVersion) -> list[s
     """The options of tritonserver for these settings.
 
     The token stands on the command line, which other users of the machine can read (``ps``): the servers that this
-    table knows take it in no other way, neither from a file nor from the environment.
+    table knows take it in no other way, neither from a file nor from the environment. ``hide_secret.py`` removes it
+    from there once the server has read it.
 
     Raises:
         LaunchError: the server of this version does not know an option that is needed.

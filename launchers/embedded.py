@@ -226,6 +226,7 @@ class EmbeddedServer:
         return Order(
             launcher_pid=os.getpid(),
             command=[str(server.binary), *server_arguments(settings, server.version)],
+            secret=self._token,
             environment={**server.environment, DEADLINES_VARIABLE: str(deadlines)},
             log_file=str(log_file),
             region_prefix=self._region_prefix,

@@ -20,7 +20,9 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from cortex_compile.launchers.hide_secret import has_read_arguments, hide_secret
 from cortex_compile.launchers.shared_memory import remove_regions
 
 _PR_SET_PDEATHSIG = 1
@@ -32,10 +34,14 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, for whom, and what to remove afterwards. ``folder`` is removed only if the launcher is gone."""
+    """What to run, for whom, and what to remove afterwards. ``folder`` is removed only if the launcher is gone.
+
+    ``secret`` stands in the command, and in the server's command line no longer than the server takes to read it.
+    """
 
     launcher_pid: int
     command: list[str]
+    secret: str
     environment: dict[str, str]
     log_file: str
     region_prefix: str
@@ -52,12 +58,17 @@ def main() -> int:
     libc = ctypes.CDLL(None)
     # Python processes whose server died become children of this one, which can then see them end.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    log_file = Path(order.log_file)
+    log_begin = log_file.stat().st_size if log_file.exists() else 0
     server = _Server(_start(order, libc))
     with contextlib.suppress(BrokenPipeError):  # a launcher that was interrupted does not listen, and ends us next
         os.write(1, f"{server.pid}\n".encode())
-    told = False
+    told = looked = False
     while server.status is None and not told and not _is_orphan(order):
         told = server.wait_for_signal()
+        if not looked and has_read_arguments(log_file, log_begin):
+            looked = True
+            hide_secret(server.pid, order.secret)
     server.ask_to_end()
     told, deadline = False, None
     # A launcher that will not wait longer sends a second signal; where it is gone, there is a limit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from cortex_compile.launchers.arguments import GRPC_TOKEN_HEADER, TOKEN_HEADER
 
 from .clients import status_of
 from .conftest import RunningServer
+from .processes import processes_of, wait_until
 from .tiny_build import echo_build
 
 RESTRICTED = [
@@ -60,6 +62,25 @@ def test_no_port_answers_on_another_address(start_server: Callable[..., RunningS
         for address in addresses:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((address, port), timeout=5)
+
+
+def test_the_token_is_on_no_command_line_and_in_no_environment(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    """Nor is it in the stubs', which run the predictor's code."""
+    run = start_server(echo_build(tmp_path / "echo"))
+    assert run.server.server_pid is not None
+    token = run.server.restricted_headers[TOKEN_HEADER].encode()
+    command_line = Path(f"/proc/{run.server.server_pid}/cmdline")
+    assert wait_until(lambda: token not in command_line.read_bytes(), timeout_s=15)
+    assert b"model-repository,shared-memory,trace,logging:cortex-compile-token=***" in command_line.read_bytes()
+    everyone = [os.getpid(), *processes_of(run.server.server_pid)]
+    assert len(everyone) >= 3
+    for pid in everyone:
+        for file in ("cmdline", "environ"):
+            assert token not in Path(f"/proc/{pid}/{file}").read_bytes(), (pid, file)
+    # The server has it still.
+    assert status_of(run.endpoints.http, "/v2/repository/index", "POST", run.server.restricted_headers) == 200
 
 
 def other_addresses() -> list[str]:
