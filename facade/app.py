@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -34,8 +34,17 @@ from .triton_client import TritonPredictorClient
 __all__ = ["create_app"]
 
 
-def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings: FacadeSettings) -> FastAPI:
+def create_app(
+    apis: Sequence[ApiRoute],
+    triton: TritonPredictorClient,
+    settings: FacadeSettings,
+    metrics: FacadeMetrics | None = None,
+    faults: Callable[[], Mapping[str, str]] = dict,
+) -> FastAPI:
     """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped.
+
+    Args:
+        faults: why a model is not ready, by its name, and "" for the server.
 
     Raises:
         UsageError: two APIs have one name or endpoint, an endpoint is the facade's own, or the API keys are wrong.
@@ -49,9 +58,9 @@ def create_app(apis: Sequence[ApiRoute], triton: TritonPredictorClient, settings
         swagger_ui_parameters={"validatorUrl": None},
         redirect_slashes=False,
     )
-    metrics, paths = FacadeMetrics(), paths_by_api(apis)
+    metrics, paths = metrics or FacadeMetrics(), paths_by_api(apis)
     cores = CoreFigures(settings.metrics_address, [api.name for api in apis], settings.readiness_timeout_s)
-    readiness = app.state.readiness = Readiness(apis, triton, cores, settings)
+    readiness = app.state.readiness = Readiness(apis, triton, cores, settings, faults)
     # One for each API, not for each path: an API has one limit.
     routes = {api.name: PredictionRoute(PredictionService(api, triton), metrics.of_api(api.name)) for api in apis}
     _add_own_routes(app, readiness, metrics, cores)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from typing import TYPE_CHECKING
 
 from cortex_compile.errors import UsageError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 __all__ = ["allow_origins", "check_origin"]
 
@@ -37,6 +38,9 @@ def allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     """``app``, from which pages of these origins may ask with any header and read the answers; itself without any."""
     if not origins:
         return app
+    # Here, since the launcher, which only checks origins, serves nothing itself.
+    from starlette.middleware.cors import CORSMiddleware
+
     return CORSMiddleware(
         app,
         allow_origins=origins,

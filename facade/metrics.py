@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
 
 __all__ = ["DISCONNECTED", "ApiMetrics", "FacadeMetrics"]
 
@@ -16,10 +19,21 @@ _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 
 
 class FacadeMetrics:
-    """The metrics of one facade, in a registry of its own."""
+    """The metrics of one facade, in a registry of its own.
 
-    def __init__(self) -> None:
+    Args:
+        folder: where several processes count together, so that each can tell the figures of all, those of processes
+            that have died included.
+        number: this process's place among them; it goes on with the counts of the one that had it before.
+    """
+
+    def __init__(self, folder: Path | None = None, number: int = 0) -> None:
         self._registry = CollectorRegistry()
+        self._folder = folder
+        if folder is not None:
+            # The library's own way is a choice at its first import, by this variable, and the process id.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+            values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
         labels = ("api", "status_class")
         self._requests = Counter("cortex_compile_requests", "Predictions asked for.", labels, registry=self._registry)
         self._durations = Histogram(
@@ -30,7 +44,11 @@ class FacadeMetrics:
             registry=self._registry,
         )
         self._in_flight = Gauge(
-            "cortex_compile_requests_in_flight", "Predictions under way.", ("api",), registry=self._registry
+            "cortex_compile_requests_in_flight",
+            "Predictions under way.",
+            ("api",),
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
 
     def of_api(self, name: str) -> ApiMetrics:
@@ -43,7 +61,11 @@ class FacadeMetrics:
 
     def as_text(self) -> bytes:
         """Prometheus's text format."""
-        return generate_latest(self._registry)
+        if self._folder is None:
+            return generate_latest(self._registry)
+        of_all = CollectorRegistry()
+        MultiProcessCollector(of_all, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(of_all)
 
 
 class ApiMetrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .api_route import ApiRoute
@@ -18,12 +18,18 @@ class Readiness:
     """Ready while Triton and every predictor's model are, until it is turned off for good."""
 
     def __init__(
-        self, apis: Sequence[ApiRoute], triton: TritonPredictorClient, cores: CoreFigures, settings: FacadeSettings
+        self,
+        apis: Sequence[ApiRoute],
+        triton: TritonPredictorClient,
+        cores: CoreFigures,
+        settings: FacadeSettings,
+        faults: Callable[[], Mapping[str, str]],
     ) -> None:
         self._names = [api.name for api in apis]
         self._triton = triton
         self._cores = cores
         self._timeout_s = settings.readiness_timeout_s
+        self._faults = faults
         self._off_because: str | None = None
 
     def turn_off(self, reason: str) -> None:
@@ -34,7 +40,7 @@ class Readiness:
         """``ready``, and why not: the JSON of /readyz.
 
         ``drift`` names compiled modules that stay eager, since they are not what was compiled: answers are right, and
-        slower. None is not known.
+        slower. None is not known. ``faults`` are what the launcher found of models that Triton holds for ready.
         """
         if self._off_because is not None:
             return {"ready": False, "reason": self._off_because}
@@ -44,6 +50,8 @@ class Readiness:
         )
         # Of a Triton that is not there, no metrics are missed.
         drift = await self._cores.drift() if server else None
-        ready = server and all(models)
-        models_ready = dict(zip(self._names, models, strict=True))
-        return {"ready": ready, "triton": server, "models": models_ready, "drift": drift}
+        faults = dict(self._faults())
+        models_ready = {name: ready and name not in faults for name, ready in zip(self._names, models, strict=True)}
+        ready = server and all(models_ready.values()) and not faults
+        report = {"ready": ready, "triton": server, "models": models_ready, "drift": drift}
+        return {**report, "faults": faults} if faults else report

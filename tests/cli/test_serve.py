@@ -75,10 +75,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
 
 
 def _triton_of(process: subprocess.Popen[str]) -> int:
-    """The process id of the server that a `serve` started: the child of its only child."""
-    (keeper,) = _children(process.pid)
-    (server,) = _children(keeper)
+    """The process id of the server that a `serve` started: the only child of the one that keeps it."""
+    (server,) = [server for keeper in _children_that_run(process.pid, "keep_server") for server in _children(keeper)]
     return server
+
+
+def _children_that_run(pid: int, module: str) -> list[int]:
+    return [child for child in _children(pid) if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def _children(pid: int) -> list[int]:
@@ -139,7 +142,9 @@ def test_sigterm_while_triton_is_starting(tmp_path: Path) -> None:
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Starting Triton")
-    assert wait_until(lambda: any(_children(child) for child in _children(process.pid)), timeout_s=20)
+    assert wait_until(
+        lambda: any(_children(keeper) for keeper in _children_that_run(process.pid, "keep_server")), timeout_s=20
+    )
     server = _triton_of(process)
     process.terminate()
     output, errors = process.communicate(timeout=20)

@@ -6,16 +6,18 @@ import json
 import sys
 
 from cortex_compile.facade.api_route import ApiRoute
-from cortex_compile.facade.server import listen, run_facade
+from cortex_compile.facade.listener import listen
 from cortex_compile.facade.settings import FacadeSettings
+from cortex_compile.facade.supervisor import FacadeSupervisor
 
 if __name__ == "__main__":
-    listener = listen("127.0.0.1", 0)
-    run_facade(
-        listener,
-        [ApiRoute(**api) for api in json.loads(sys.argv[2])],
-        sys.argv[1],
-        FacadeSettings(metrics_address="".join(sys.argv[3:]) or None),
-        when_ready=lambda: print(listener.getsockname()[1], flush=True),
-        poll_triton=lambda: None,
-    )
+    listeners = listen("127.0.0.1", 0)
+    with FacadeSupervisor(listeners) as facade:
+        facade.serve(
+            [ApiRoute(**api) for api in json.loads(sys.argv[2])],
+            sys.argv[1],
+            FacadeSettings(metrics_address="".join(sys.argv[3:]) or None),
+            when_ready=lambda: print(listeners[0].getsockname()[1], flush=True),
+            poll_triton=lambda: None,
+            health=dict,
+        )

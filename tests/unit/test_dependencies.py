@@ -102,9 +102,17 @@ def test_files_are_short_and_named_for_one_idea() -> None:
     assert [name for name in lengths if Path(name).stem in ("utils", "util", "helpers", "common", "misc")] == []
 
 
-@pytest.mark.parametrize("command", ["import cortex_compile", "import cortex_compile.cli.main"])
-def test_the_root_and_the_command_import_nothing_heavy(command: str) -> None:
-    heavy = ("torch", "numpy", "onnxruntime", "transformers", "fastapi", "tritonclient", "pydantic")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "import cortex_compile",
+        "import cortex_compile.cli.main",
+        # What stays in the launcher while workers serve.
+        "import cortex_compile.facade.supervisor, cortex_compile.facade.listener, cortex_compile.facade.cors",
+    ],
+)
+def test_what_starts_the_others_imports_nothing_heavy(command: str) -> None:
+    heavy = ("torch", "numpy", "onnxruntime", "transformers", "fastapi", "uvicorn", "grpc", "tritonclient", "pydantic")
     code = f"import sys; {command}; print([name for name in {heavy!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.strip() == "[]"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from cortex_compile.errors import LaunchError, UsageError
 from cortex_compile.facade.api_route import ApiRoute, Example, check_routes, paths_by_api
 from cortex_compile.facade.headers import end_to_end, is_sendable
+from cortex_compile.facade.listener import listen
 from cortex_compile.facade.openapi import describe_apis
-from cortex_compile.facade.server import listen
 
 ONE = ApiRoute("one", "/one", 1)
 TWO = ApiRoute("two", "/deep/two", 1)
@@ -93,10 +95,20 @@ def test_what_streams_is_described_so(streaming: bool) -> None:
 
 
 def test_a_port_that_is_taken_is_named_with_its_flag() -> None:
-    with listen("127.0.0.1", 0) as taken:
+    (taken,) = listen("127.0.0.1", 0)
+    with taken:
         port = taken.getsockname()[1]
         with pytest.raises(LaunchError, match=f"port {port} of 127.0.0.1 .*address already in use.*--port"):
             listen("127.0.0.1", port)
+
+
+def test_a_port_that_workers_share_is_nobody_elses() -> None:
+    with contextlib.ExitStack() as opened:
+        listeners = [opened.enter_context(listener) for listener in listen("127.0.0.1", 0, 3)]
+        (port,) = {listener.getsockname()[1] for listener in listeners}
+        for count in (1, 2):
+            with pytest.raises(LaunchError, match=f"port {port} .*address already in use"):
+                listen("127.0.0.1", port, count)
 
 
 def test_a_host_that_is_none_of_this_machine() -> None:

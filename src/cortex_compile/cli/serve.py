@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +35,14 @@ __all__ = ["serve"]
 @click.option("--memory", metavar="SIZE", help="With --runtime docker: the most that it may take, as 4g.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8888, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(1, 64),
+    help="How many processes take HTTP requests; more than one where predictors are quick and cores are free.",
+)
 @click.option("--triton-http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--triton-grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--triton-metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535))
@@ -85,6 +92,7 @@ def serve(
     triton_http_port: int,
     triton_grpc_port: int,
     triton_metrics_port: int,
+    workers: int,
     cors_origins: tuple[str, ...],
     api_keys: Path | None,
     max_client_requests: int | None,
@@ -99,8 +107,9 @@ def serve(
     """
     from cortex_compile.cli.runtimes import parse_runtime, running_triton
     from cortex_compile.facade.cors import check_origin
-    from cortex_compile.facade.server import listen, run_facade
+    from cortex_compile.facade.listener import listen
     from cortex_compile.facade.settings import FacadeSettings
+    from cortex_compile.facade.supervisor import FacadeSupervisor
 
     ports = (triton_http_port, triton_grpc_port, triton_metrics_port)
     chosen = parse_runtime(runtime, ports, image, gpus, memory)
@@ -116,15 +125,16 @@ def serve(
     manifests = read_builds(builds)
     routes = _routes_of(builds, manifests)
     _log_to_stderr()
-    listener = listen(host, port)
-    with contextlib.closing(listener), running_triton(chosen, builds) as (addresses, poll_triton):
-        run_facade(
-            listener,
+    listeners = listen(host, port, workers)
+    url = _url_of(host, listeners[0].getsockname()[1], settings)
+    with FacadeSupervisor(listeners) as facade, running_triton(chosen, builds) as (addresses, poll_triton):
+        facade.serve(
             routes,
             addresses.grpc,
             replace(settings, metrics_address=addresses.metrics),
-            when_ready=lambda: _announce(_url_of(host, listener.getsockname()[1], settings), builds, routes, settings),
+            when_ready=lambda: _announce(url, builds, routes, settings),
             poll_triton=poll_triton,
+            health=dict,
         )
     click.echo("Stopped.", err=True)
 

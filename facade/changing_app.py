@@ -1,0 +1,70 @@
+"""The application of a facade that runs, which may be given other APIs: what is under way ends as it began."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from cortex_compile.errors import UsageError
+
+from .app import create_app
+from .metrics import FacadeMetrics
+from .orders import State
+from .readiness import Readiness
+from .settings import FacadeSettings
+from .triton_client import TritonPredictorClient
+
+__all__ = ["ChangingApp"]
+
+_log = logging.getLogger(__name__)
+
+
+class ChangingApp:
+    """An ASGI application. All of it runs in one event loop.
+
+    Raises:
+        UsageError: two APIs are at odds, or the API keys are wrong.
+    """
+
+    def __init__(
+        self, state: State, triton: TritonPredictorClient, settings: FacadeSettings, metrics: FacadeMetrics
+    ) -> None:
+        self._triton = triton
+        self._settings = settings
+        self._metrics = metrics
+        self._state = state
+        self._is_stopping = False
+        self._app = self._create(state)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    @property
+    def serial(self) -> int:
+        """That of the state which is served."""
+        return self._state.serial
+
+    @property
+    def readiness(self) -> Readiness:
+        readiness: Readiness = self._app.state.readiness
+        return readiness
+
+    def change(self, state: State) -> None:
+        """Serve this state from now on; if it cannot be served, the one before."""
+        if state.apis != self._state.apis and not self._is_stopping:
+            try:
+                self._app = self._create(state)
+            except UsageError as error:
+                _log.error("%s; what was served before it is served on", error)
+                return
+        self._state = state
+
+    def stop(self, reason: str) -> None:
+        """Not ready from now on; what comes is answered."""
+        self._is_stopping = True
+        self.readiness.turn_off(reason)
+
+    def _create(self, state: State) -> FastAPI:
+        return create_app(state.apis, self._triton, self._settings, self._metrics, lambda: self._state.faults)

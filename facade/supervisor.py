@@ -1,0 +1,147 @@
+"""The facade as some worker processes: started, told what to serve, started again when they die, and ended."""
+
+from __future__ import annotations
+
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from cortex_compile.errors import LaunchError, ServiceError
+
+from .api_route import ApiRoute
+from .orders import Order, State
+from .settings import FacadeSettings
+from .worker_slot import WorkerSlot
+
+__all__ = ["FacadeSupervisor"]
+
+_LOOK_EVERY_S = 0.1
+# Beyond what answers may take: closing connections, and Python's own end.
+_END_MARGIN_S = 3.0
+
+
+class FacadeSupervisor:
+    """As a context manager it starts its workers on entry, which import what they need, and ends them on exit.
+
+    Args:
+        listeners: a listening socket for each worker; closed in the end.
+    """
+
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="cortex-compile-facade-"))
+        self._slots = [WorkerSlot(number, listener, self._folder) for number, listener in enumerate(listeners)]
+        self._lock = threading.Lock()
+        self._state = State(0, ())
+        self._signals = 0
+
+    def __enter__(self) -> Self:
+        try:
+            for slot in self._slots:
+                slot.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def serve(
+        self,
+        apis: Sequence[ApiRoute],
+        triton_address: str,
+        settings: FacadeSettings,
+        *,
+        when_ready: Callable[[], None],
+        poll_triton: Callable[[], int | None],
+        health: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """Serve until SIGTERM or SIGINT; then let the workers answer what is under way and return.
+
+        Args:
+            poll_triton: gives Triton's exit status once it has ended.
+            health: why a model is not ready, by its name, and "" for the server.
+
+        Raises:
+            LaunchError: Triton ended, or a worker does not start.
+            ServiceError: Triton, or a model in it, is not ready to begin with.
+        """
+        before = {number: signal.signal(number, self._note_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._update(apis=tuple(apis))
+            announced, triton_status = False, None
+            while not self._signals and triton_status is None:
+                self._update(faults=dict(health()))
+                for slot in self._slots:
+                    slot.look_after(Order(triton_address, settings, self._folder, not announced, self._state))
+                if not announced and all(slot.serves() for slot in self._slots):
+                    announced = True
+                    when_ready()
+                self._wait_for_events()
+                triton_status = poll_triton()
+            self._drain(settings.drain_timeout_s)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if triton_status is not None and not self._signals:
+            raise LaunchError(f"Triton ended while serving (exit status {triton_status}); its log, above, says why")
+
+    def set_apis(self, apis: Sequence[ApiRoute], timeout_s: float = 10.0) -> None:
+        """Serve these APIs from now on; what is under way is answered as it began. From another thread than ``serve``.
+
+        Raises:
+            ServiceError: a worker has not taken them over in time; it will when it can.
+        """
+        serial = self._update(apis=tuple(apis))
+        deadline = time.monotonic() + timeout_s
+        while not all(slot.has_taken(serial) for slot in self._slots):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"a facade worker did not take over what to serve within {timeout_s:g} s")
+            time.sleep(_LOOK_EVERY_S)
+
+    @property
+    def apis(self) -> tuple[ApiRoute, ...]:
+        """What is served now."""
+        return self._state.apis
+
+    def _update(self, *, apis: tuple[ApiRoute, ...] | None = None, faults: dict[str, str] | None = None) -> int:
+        with self._lock:
+            old = self._state
+            wanted = (old.apis if apis is None else apis, old.faults if faults is None else faults)
+            if wanted != (old.apis, old.faults):
+                self._state = State(old.serial + 1, *wanted)
+            return self._state.serial
+
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _wait_for_events(self) -> None:
+        select.select([slot.events for slot in self._slots if slot.events is not None], [], [], _LOOK_EVERY_S)
+
+    def _drain(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s + _END_MARGIN_S
+        told = 0
+        # Closed here as there: who connects now is refused, and does not wait for a process that is about to end.
+        for slot in self._slots:
+            slot.listener.close()
+        while (running := [slot for slot in self._slots if slot.is_running()]) and time.monotonic() < deadline:
+            if told < max(1, self._signals):
+                told += 1
+                for slot in running:
+                    slot.stop()
+            time.sleep(_LOOK_EVERY_S / 2)
+
+    def _end(self) -> None:
+        for slot in self._slots:
+            slot.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
