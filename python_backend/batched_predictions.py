@@ -11,6 +11,7 @@ from .answer import Answer, answer_error, describe_error, parse_arguments
 from .answer_batch import answer_batch
 from .arrival import TOO_LATE, Arrival
 from .batch_requests import RequestBatcher
+from .deadlines import Deadlines
 from .load_predictor import LoadedClass
 from .manifest import BatchingSpec
 from .request import Request
@@ -38,11 +39,13 @@ class BatchedPredictions:
         predictor: object,
         loaded: LoadedClass,
         spec: BatchingSpec,
+        deadlines: Deadlines,
         after_answers: Callable[[Sequence[Answer]], None],
     ) -> None:
         """``after_answers`` does what a batch leaves for later, when it is answered. It may not raise."""
         self._predictor = predictor
         self._loaded = loaded
+        self._deadlines = deadlines
         self._after_answers = after_answers
         batcher: RequestBatcher[_Waiting] = RequestBatcher(spec, self._answer)
         self.run, self.close, self._add = batcher.run, batcher.close, batcher.add
@@ -80,7 +83,8 @@ class BatchedPredictions:
     def _predict(self, batch: list[_Waiting]) -> list[Answer]:
         if not batch:
             return []
-        answers = answer_batch(self._predictor, self._loaded, [waiting.arguments for waiting in batch])
+        with self._deadlines.within(_longest_timeout_s(batch)):
+            answers = answer_batch(self._predictor, self._loaded, [waiting.arguments for waiting in batch])
         stopwatches = [waiting.arrival.stopwatch for waiting in batch]
         for stopwatch in stopwatches:
             # Compiled models ran for all of them; the last that was started counted that.
@@ -99,3 +103,8 @@ class BatchedPredictions:
             told = describe_error(error, self._loaded.project)
             named = ", ".join(map(repr, requests))
             _LOGGER.error("batch of %d, requests %s: %s", len(batch), named, told, exc_info=error)
+
+
+def _longest_timeout_s(batch: list[_Waiting]) -> float | None:
+    timeouts_s = [waiting.request.timeout_s for waiting in batch]
+    return None if None in timeouts_s else max(timeout_s for timeout_s in timeouts_s if timeout_s is not None)

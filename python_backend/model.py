@@ -6,6 +6,7 @@ response sender, so one process has many requests in flight and plain ``infer`` 
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from .arrival import TOO_LATE, Arrival
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
 from .core_metrics import CoreMetrics
+from .deadlines import Deadlines
 from .errors import PredictorError
 from .exchange import exchange_cores
 from .exchange_later import LaterExchange
@@ -59,6 +61,8 @@ class TritonPythonModel:
         version_folder = Path(args["model_repository"]).resolve() / args["model_version"]
         manifest = read_manifest(version_folder / "manifest.json")
         start_logging(manifest.log_level, args["model_instance_name"])
+        # A native crash, and the launcher's SIGABRT to a process that is stuck, tell of each thread's line of Python.
+        faulthandler.enable()
         _leave_import_path(version_folder)
         enter_project(version_folder / "project", manifest.python_path, manifest.env)
         self._streaming = manifest.streaming
@@ -75,13 +79,16 @@ class TritonPythonModel:
         self._shares = manifest.processes_per_replica > 1
         at_once = threads * (batching.max_batch_size if batching else 1)
         self._in_flight = threading.BoundedSemaphore(at_once if self._shares else manifest.max_replica_concurrency)
+        self._deadlines = Deadlines(threads)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=self._begin_thread)
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.
         self._threads.submit(self._create_predictor, manifest, version_folder).result()
         self._batches: BatchedPredictions | None = None
         if batching:
-            self._batches = BatchedPredictions(self._predictor, self._loaded, batching, self._after_answers)
+            self._batches = BatchedPredictions(
+                self._predictor, self._loaded, batching, self._deadlines, self._after_answers
+            )
             for _ in range(threads):
                 self._threads.submit(self._batches.run)
 
@@ -211,7 +218,10 @@ class TritonPythonModel:
             if request.method == "GET":
                 return self._describe_models()
             answer_request = begin_answer if self._streaming else answer
-            result = answer_request(self._predictor, self._loaded, request)
+            with self._deadlines.within(request.timeout_s):
+                result = answer_request(self._predictor, self._loaded, request)
+            if isinstance(result, Stream):
+                result = replace(result, rest=self._deadlines.each_within(request.timeout_s, result.rest))
             if isinstance(result, Answer) and result.error is not None:
                 self._log(arrival, result.error)
             if isinstance(result, Answer) and result.streamed:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .deadlines import suspended_deadline
 from .timing import add_turn_wait
 
 __all__ = ["PassTurn", "PassingSession", "Turn"]
@@ -106,5 +107,6 @@ class PassingSession:
             return self._session.run(inputs)
         finally:
             asked_s = time.perf_counter()
-            self._turn.take()
+            with suspended_deadline():
+                self._turn.take()
             add_turn_wait(time.perf_counter() - asked_s)

@@ -1,0 +1,89 @@
+"""By when each prediction under way has to be done, in a file that the launcher reads: one that is late is stuck.
+
+The launcher looks from outside, so that no code of the user's can keep it from looking: a predictor may hold Python's
+lock for ever. The file is named by the process id and holds native doubles, times of the system's monotonic clock; 0 is
+a free place. Without a launcher that asks for it, by an environment variable, there is none.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+__all__ = ["FOLDER_VARIABLE", "Deadlines", "suspended_deadline"]
+
+FOLDER_VARIABLE = "CORTEX_COMPILE_DEADLINES"
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    table: np.ndarray[Any, Any]
+    index: int
+
+
+_current: ContextVar[_Place | None] = ContextVar("cortex_compile_deadline", default=None)
+
+
+class Deadlines:
+    """Those of one process, which is at no more than ``at_once`` predictions."""
+
+    def __init__(self, at_once: int) -> None:
+        self._free: list[_Place] = []
+        folder = os.environ.get(FOLDER_VARIABLE)
+        if folder is not None:
+            with open(Path(folder) / str(os.getpid()), "w+b") as file:
+                file.truncate(8 * at_once)
+                table = np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.float64)
+            self._free = [_Place(table, index) for index in range(at_once)]
+
+    @contextmanager
+    def within(self, timeout_s: float | None) -> Iterator[None]:
+        """Say that what is done meanwhile takes no longer. None: it may take as long as it likes."""
+        if timeout_s is None or not self._free:
+            yield
+            return
+        place = self._free.pop()
+        place.table[place.index] = time.monotonic() + timeout_s
+        token = _current.set(place)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+            place.table[place.index] = 0.0
+            self._free.append(place)
+
+    def each_within(self, timeout_s: float | None, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items, each made in that time."""
+        while True:
+            with self.within(timeout_s):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+
+@contextmanager
+def suspended_deadline() -> Iterator[None]:
+    """What this thread waits for meanwhile is other predictions: the time does not count."""
+    place = _current.get()
+    if place is None:
+        yield
+        return
+    since_s, deadline_s = time.monotonic(), float(place.table[place.index])
+    place.table[place.index] = 0.0
+    try:
+        yield
+    finally:
+        place.table[place.index] = deadline_s + time.monotonic() - since_s
