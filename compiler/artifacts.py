@@ -77,6 +77,8 @@ class Project:
     server_side_batching: BatchingSpec | None = None
     models: ModelsSpec | None = None
     nan_as_null: bool = False
+    idempotent: bool = False
+    """Whether a request whose answer was lost may be asked again."""
     streaming: bool | None = None
     """Whether answers may be streams, if cortex.yaml says so."""
     cluster: dict[str, Any] = field(default_factory=dict)

@@ -271,6 +271,8 @@ class Compile(_Section):
     """How long a client waits for its answer, or for each chunk of it, as 90s or in seconds; then it gets a 504."""
     max_body_bytes: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None
     """A request's body may be so large; a larger one gets a 413. gRPC carries no more than 2 GB."""
+    idempotent: bool = False
+    """Whether a request may be asked twice: one that was lost because a process died is asked again, once."""
     nan: Literal["error", "null"] | None = None
     """What NaN and infinity in an answer become: a 500, or null."""
     streaming: bool | None = None

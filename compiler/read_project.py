@@ -121,6 +121,7 @@ def _project_of(
         server_side_batching=_batching_of(api),
         models=read_models(located, folder, project_files(folder)),
         nan_as_null=api.compile is not None and api.compile.nan == "null",
+        idempotent=api.compile is not None and api.compile.idempotent,
         streaming=api.compile.streaming if api.compile else None,
         samples=_choose_samples(located, folder, predictor, samples, needed=settings.compile),
         settings=settings,

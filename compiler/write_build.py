@@ -199,6 +199,7 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
         server_side_batching=project.server_side_batching,
         models=project.models,
         nan_as_null=project.nan_as_null,
+        idempotent=project.idempotent,
         request_timeout_s=project.settings.request_timeout_s,
         max_body_bytes=project.settings.max_body_bytes,
         cluster=project.cluster,

@@ -38,6 +38,8 @@ class ApiRoute:
     """How many calls that hold several requests its model may be at; 0 where each request is a call of its own."""
     has_models: bool = False
     """It loads models by name and version, and tells GET which there are."""
+    idempotent: bool = False
+    """A request whose answer was lost with the predictor's process is asked again, once."""
 
 
 def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
@@ -52,6 +54,7 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         # A stream is one request's, and a batch is gathered behind Triton.
         shared_calls=0 if manifest.streaming or manifest.server_side_batching else manifest.processes_per_replica,
         has_models=manifest.models is not None,
+        idempotent=manifest.idempotent,
     )
 
 

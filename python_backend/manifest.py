@@ -280,6 +280,8 @@ class Manifest:
     """The predictor's model is decoupled: its answers go out in chunks, as they are made."""
     request_timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
+    idempotent: bool = False
+    """A request whose answer was lost with the predictor's process may be asked again."""
     dispatch: Dispatch | None = None
     """None in builds that do not say: ``threads_per_process`` threads."""
     tuning: TuningRules = field(default_factory=TuningRules)

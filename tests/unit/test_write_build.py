@@ -156,9 +156,11 @@ def test_what_streams_and_the_limits_of_requests_are_in_the_manifest(tmp_path: P
     project = make_project(tmp_path / "project")
     settings = replace(project.settings, request_timeout_s=7.0, max_body_bytes=99)
     (tmp_path / "build").mkdir()
-    write_build(replace(project, settings=settings), [], settings_of, tmp_path / "build", {}, streaming=True)
+    project = replace(project, settings=settings, idempotent=True)
+    write_build(project, [], settings_of, tmp_path / "build", {}, streaming=True)
     manifest = check_build(tmp_path / "build")
     assert (manifest.streaming, manifest.request_timeout_s, manifest.max_body_bytes) == (True, 7.0, 99)
+    assert manifest.idempotent
 
 
 def test_a_local_core_runs_from_the_version_folder(tmp_path: Path) -> None:
