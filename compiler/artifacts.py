@@ -9,7 +9,7 @@ from typing import Any, Literal
 from cortex_compile.compiler.compare_answers import AnswerDifference
 from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.tolerances import Tolerances
-from cortex_compile.python_backend.manifest import BatchingSpec, Core, ModelsSpec, Placement, Variant
+from cortex_compile.python_backend.manifest import BatchingSpec, Core, Dispatch, ModelsSpec, Placement, Variant
 
 # 1: the first.
 REPORT_VERSION = 1
@@ -83,6 +83,8 @@ class Project:
     """Whether answers may be streams, if cortex.yaml says so."""
     cluster: dict[str, Any] = field(default_factory=dict)
     """What cortex.yaml says for a cluster alone, by its own keys: nothing here looks at it but the cluster targets."""
+    written: tuple[str, ...] = ()
+    """Of ``placement``, ``processes_per_replica`` and ``threads_per_process``, those that the author chose."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,8 @@ class Report:
     memory: MemoryReport | None = None
     peak_mib: dict[str, float] = field(default_factory=dict)
     """The most memory that compiling took, by the process that took it."""
+    dispatch: Dispatch | None = None
+    """None in reports of releases that had one way only."""
 
 
 @dataclass(frozen=True)
@@ -373,3 +377,5 @@ class Rehearsal:
     states: dict[str, str]
     """For each core: "compiled", or why it was not exchanged."""
     peak_mib: float = 0.0
+    turn_refused: str | None = "nothing of it is compiled"
+    """Why the turn may not be passed on in compiled calls; None where it was proven."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cortex_compile.compiler.artifacts import (
     REPORT_VERSION,
     Choice,
     ChosenCore,
+    CompileSettings,
     ModuleRecord,
     ModuleReport,
     Project,
@@ -20,6 +22,9 @@ from cortex_compile.compiler.artifacts import (
     SignatureReport,
     Trial,
 )
+from cortex_compile.compiler.gpu_schedule import gpu_memory_in_words, schedule_in_words
+from cortex_compile.python_backend.manifest import Manifest
+from cortex_compile.python_backend.manifest import Dispatch
 
 
 def build_report(
@@ -27,6 +32,7 @@ def build_report(
     trial: Trial,
     choices: tuple[Choice, ...],
     rehearsal: Rehearsal | None,
+    dispatch: Dispatch,
     command: str,
     seconds: float,
 ) -> Report:
@@ -45,6 +51,21 @@ def build_report(
         samples=rehearsal.samples if rehearsal else (),
         memory=rehearsal.memory if rehearsal else None,
         peak_mib=_peaks(trial, rehearsal),
+        dispatch=dispatch,
+    )
+
+
+def with_gpu_schedule(report: Report, settings: CompileSettings, manifest: Manifest) -> Report:
+    """What the report says of each remote core: how it is served where there are GPUs, and what it takes of them."""
+    schedule = schedule_in_words(settings.gpu, settings.objective)
+    memory = {need.model: gpu_memory_in_words(need) for need in manifest.gpu_memory}
+    lines = {
+        core.name: (schedule, *(memory[variant.graph] for variant in core.variants))
+        for core in manifest.cores
+        if core.placement == "remote"
+    }
+    return replace(
+        report, modules=tuple(replace(module, on_gpu=lines.get(module.name, ())) for module in report.modules)
     )
 
 

@@ -47,15 +47,17 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
     used = [each.attempt for each in candidates if each.attempt.label == label and each.variant is not None]
     speedup = statistics.geometric_mean([speedup_of(attempt) for attempt in used])
     placement, note = _placement(chosen.core, project)
-    if placement == "remote":
-        chosen, note = _with_buckets(chosen, project.settings.buckets)
+    # A local core may be tried as a remote one later.
+    chosen, of_buckets = _with_buckets(chosen, project.settings.buckets)
+    note = of_buckets if placement == "remote" else note
     left = len(module.signatures) - len(chosen.core.variants)
     eager_note = f"; {left} of {len(module.signatures)} ways of calling it stay eager" if left else ""
     kind = chosen.core.engine if chosen.core.precision == "fp32" else f"{chosen.core.engine}, {chosen.core.precision}"
     reason = f"runs on {kind} ({placement}), {speedup:.2f}× as fast as eager{note}{eager_note}"
     if chosen.core.precision == "fp32":
         reason += reduced
-    core = replace(chosen, core=replace(chosen.core, placement=placement))
+    call_ms = min((each.compiled_p50_ms for attempt in used for each in attempt.measurements), default=0.0)
+    core = replace(chosen, core=replace(chosen.core, placement=placement, call_ms=call_ms))
     return Choice(module.name, chosen.core.engine, placement, reason, core)
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from cortex_compile.backends.protocol import ReducesPrecision
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report, Trial
-from cortex_compile.compiler.build_report import build_report
+from cortex_compile.compiler.build_report import build_report, with_gpu_schedule
 from cortex_compile.compiler.check_class import check_class
+from cortex_compile.compiler.choose_dispatch import choose_dispatch, why_not_to_ask
 from cortex_compile.compiler.choose_engines import choose_engines, without_reduced_precision
 from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
@@ -28,8 +29,9 @@ from cortex_compile.compiler.rehearse import RehearsalRequest
 from cortex_compile.compiler.report import write_report
 from cortex_compile.compiler.report_words import answer_difference_in_words
 from cortex_compile.compiler.run_workbench import run_workbench
-from cortex_compile.compiler.write_build import write_build
+from cortex_compile.compiler.write_build import write_build, write_dispatch
 from cortex_compile.errors import CortexCompileError, UsageError
+from cortex_compile.python_backend.manifest import read_manifest
 from cortex_compile.python_backend.records import from_json
 
 Tell = Callable[[str], None]
@@ -79,7 +81,11 @@ def compile_predictor(
         busy = others.notice() if project.settings.compile else None
         said = [_STREAMS if _streams(project, trial) else None, busy]
         project = replace(project, notices=(*project.notices, *(notice for notice in said if notice is not None)))
-        report = build_report(project, trial, choices, rehearsal, command, time.monotonic() - started)
+        cores = [choice.core.core for choice in choices if choice.core is not None]
+        dispatch = choose_dispatch(project, cores, _turn_refused(project, rehearsal))
+        write_dispatch(build, dispatch)
+        report = build_report(project, trial, choices, rehearsal, dispatch, command, time.monotonic() - started)
+        report = with_gpu_schedule(report, project.settings, read_manifest(build / "manifest.json"))
         write_report(report, build)
         if not dry_run:
             publish(build, output)
@@ -178,6 +184,12 @@ def _write(project: Project, trial: Trial, choices: tuple[Choice, ...], build: P
         trial.versions,
         streaming=_streams(project, trial),
     )
+
+
+def _turn_refused(project: Project, rehearsal: Rehearsal | None) -> str | None:
+    if rehearsal is None:
+        return why_not_to_ask(project) or "nothing of it is compiled"
+    return rehearsal.turn_refused
 
 
 def _streams(project: Project, trial: Trial) -> bool:

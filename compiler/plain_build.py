@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cortex_compile.compiler.hard_links import link_or_copy
-from cortex_compile.python_backend.manifest import read_manifest, write_manifest
+from cortex_compile.compiler.write_build import write_both_manifests
+from cortex_compile.python_backend.manifest import read_manifest
 
 __all__ = ["write_plain_build"]
 
@@ -30,9 +31,7 @@ def write_plain_build(build: Path, target: Path) -> None:
         copy = target / "model_repository" / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         _link(build / "model_repository" / path, copy)
-    plain = replace(manifest, cores=(), files=files)
-    write_manifest(plain, target / "manifest.json")
-    shutil.copyfile(target / "manifest.json", target / "model_repository" / name / "1" / "manifest.json")
+    write_both_manifests(replace(manifest, cores=(), files=files, dispatch=None), target)
 
 
 def _link(source: Path, copy: Path) -> None:

@@ -128,7 +128,14 @@ def _project_of(
         # Without the folder: they stand in the report of a build that moves.
         notices=tuple(notice.replace(f"{folder}{os.sep}", "") for notice in notices),
         cluster=cluster,
+        written=_written(api, settings),
     )
+
+
+def _written(api: Api, settings: CompileSettings) -> tuple[str, ...]:
+    counts = ("processes_per_replica", "threads_per_process")
+    placement = ("placement",) if settings.placement != "auto" else ()
+    return (*placement, *(name for name in counts if name in api.predictor.model_fields_set))
 
 
 def _check_folder(folder: Path) -> None:

@@ -6,10 +6,11 @@ The build is read by the runtime that will serve it. Remote cores are opened in 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from typing import Any
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.answer_samples import answer_question, answer_questions, load_predictor
 from cortex_compile.compiler.artifacts import MemoryReport, Project, Rehearsal, SampleReport
+from cortex_compile.compiler.choose_dispatch import why_not_to_ask
 from cortex_compile.compiler.compare_answers import answers_equal, worst_of_answers
 from cortex_compile.compiler.measure_latency import measure_latency
 from cortex_compile.compiler.memory_use import own_mib, peak_mib, resident_mib
+from cortex_compile.compiler.prove_turn import Answered, CallHook, why_not_passed
 from cortex_compile.compiler.questions import Question, questions_of
 from cortex_compile.errors import CortexCompileError
-from cortex_compile.python_backend.exchange import CallRemote, exchange_cores
+from cortex_compile.python_backend.exchange import CallRemote, ExchangedCore, exchange_cores
 from cortex_compile.python_backend.find_modules import find_modules
 from cortex_compile.python_backend.load_predictor import LoadedClass
 from cortex_compile.python_backend.manifest import Manifest, read_manifest
@@ -47,17 +50,19 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
     before_mib, before_own_mib = resident_mib(), own_mib()
     version_folder = request.build / "model_repository" / manifest.name / "1"
     remote = _open_remote_cores(manifest, request.build / "model_repository")
-    exchanged = exchange_cores(predictor, loaded.module, manifest, version_folder, remote)
+    hook = CallHook()
+    hooked = replace(manifest, cores=tuple(replace(core, call_ms=math.inf) for core in manifest.cores))
+    exchanged = exchange_cores(predictor, loaded.module, hooked, version_folder, remote, hook)
     compiled = answer_questions(predictor, loaded, questions)
     after_mib, after_own_mib = resident_mib(), own_mib()
     switch = _Switch(predictor, loaded, manifest)
+    tolerance = project.settings.tolerances.float32
     samples = []
     for question, before, repeated, after in zip(questions, eager, again, compiled, strict=True):
         measured = measure_latency(
             partial(switch.answer_eager, question), partial(switch.answer_compiled, question), question.name, 0, WINDOWS
         )
         # What differs between two eager runs by itself cannot be compared.
-        tolerance = project.settings.tolerances.float32
         worst = worst_of_answers(before, after, tolerance)
         equal = worst.excess <= 1 or not answers_equal(before, repeated, tolerance)
         samples.append(
@@ -76,7 +81,22 @@ def rehearse(request: RehearsalRequest) -> Rehearsal:
         for core in exchanged
     }
     memory = MemoryReport(*(round(mib, 1) for mib in (before_mib, after_mib, before_own_mib, after_own_mib)))
-    return Rehearsal(tuple(samples), memory, states, round(peak_mib(), 1))
+    answered = [
+        Answered(question, answer, repeats=answers_equal(before, repeated, tolerance))
+        for question, before, repeated, answer in zip(questions, eager, again, compiled, strict=True)
+    ]
+    switch.use_compiled()
+    memory_and_states = memory, states, round(peak_mib(), 1)
+    if not exchanged:
+        return Rehearsal(tuple(samples), *memory_and_states)
+    refused = why_not_to_ask(project)
+    if refused is None:
+        refused = why_not_passed(predictor, loaded, answered, tolerance, hook, partial(_eager_calls, exchanged))
+    return Rehearsal(tuple(samples), *memory_and_states, refused)
+
+
+def _eager_calls(exchanged: Sequence[ExchangedCore]) -> int:
+    return sum(sum(core.counts.eager.values()) for core in exchanged)
 
 
 class _Switch:
@@ -95,9 +115,12 @@ class _Switch:
         answer_question(self._predictor, self._loaded, question)
 
     def answer_compiled(self, question: Question) -> None:
+        self.use_compiled()
+        answer_question(self._predictor, self._loaded, question)
+
+    def use_compiled(self) -> None:
         for module, forward in self._forwards:
             vars(module)["forward"] = forward
-        answer_question(self._predictor, self._loaded, question)
 
 
 def _open_remote_cores(manifest: Manifest, repository: Path) -> CallRemote:

@@ -31,6 +31,7 @@ def render_report(report: Report) -> str:
     environment.filters["peaks"] = report_words.peaks_in_words
     environment.filters["answer_difference"] = report_words.answer_difference_in_words
     environment.filters["bounds"] = report_words.bounds_in_words
+    environment.filters["dispatch"] = report_words.dispatch_in_words
     template = importlib.resources.files("cortex_compile.compiler") / "report.html.j2"
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         report=report, headline=report_words.headline_of(report)

@@ -17,6 +17,7 @@ __all__ = [
     "bytes_in_words",
     "count_in_words",
     "difference_in_words",
+    "dispatch_in_words",
     "headline_of",
     "milliseconds",
     "outcome_of",
@@ -108,6 +109,26 @@ def outcome_of(attempt: Attempt) -> str:
         # Of less than fp32 the predictor's answers are compared, not the module's results.
         outcome = "equal and faster" if attempt.precision == "fp32" else "faster"
     return f"{outcome} (exported by {attempt.exporter})" if attempt.exporter else outcome
+
+
+def dispatch_in_words(report: Report) -> str:
+    """How a process answers its requests, and why so."""
+    dispatch = report.dispatch
+    if dispatch is None:
+        return ""
+    if dispatch.kind == "threads":
+        return f"A process answers {dispatch.threads} requests at once, in threads, as its configuration says."
+    if dispatch.kind == "passed turn":
+        return (
+            f"A process has up to {dispatch.threads} requests under way, one at a time in the predictor's Python: while"
+            " one waits in a compiled call, another goes on. On the samples that changed no answer, in many orders."
+        )
+    why = (
+        f"With others in between it was not proven right: {dispatch.turn_refused}."
+        if dispatch.turn_refused is not None
+        else "Others may go on while one waits in a compiled call: `cortex-compile tune` measures if that is faster."
+    )
+    return f"A process answers one request after the other. {why}"
 
 
 def difference_in_words(difference: Difference) -> str:

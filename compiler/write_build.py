@@ -18,17 +18,29 @@ from packaging.utils import canonicalize_name
 from cortex_compile.backends.protocol import TritonSettings
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import ChosenCore, Project
+from cortex_compile.compiler.choose_dispatch import choose_dispatch, why_not_to_ask
 from cortex_compile.compiler.config_pbtxt import OnGpu, Queue, predictor_config
 from cortex_compile.compiler.core_configs import configs_of_core
+from cortex_compile.compiler.gpu_memory import gpu_memory_of
 from cortex_compile.compiler.gpu_schedule import queue_delay_us
 from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_requirements import installed_requirement
 from cortex_compile.errors import EngineError, ProjectError
-from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Core, Manifest, Variant, sha256_of, write_manifest
+from cortex_compile.python_backend.manifest import (
+    MANIFEST_VERSION,
+    Core,
+    Dispatch,
+    Manifest,
+    TuningRules,
+    Variant,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
 from cortex_compile.python_backend.names import is_file_name
 
-__all__ = ["write_build"]
+__all__ = ["write_both_manifests", "write_build", "write_dispatch"]
 
 SettingsOf = Callable[[str, int], TritonSettings | None]
 
@@ -61,15 +73,30 @@ def write_build(
         _copy_runtime(version_folder)
         _copy_project(project, version_folder / "project")
         written = tuple(_write_core(core, project, settings_of, repository) for core in cores)
-        manifest = replace(_manifest_of(project, written, compiled_with), streaming=streaming)
+        manifest = replace(
+            _manifest_of(project, written, compiled_with),
+            streaming=streaming,
+            gpu_memory=tuple(gpu_memory_of(written, repository, project.settings.gpu)),
+        )
         (repository / project.name / "config.pbtxt").write_text(predictor_config(manifest))
         manifest = replace(manifest, files=_sha256_of_files(repository))
-        write_manifest(manifest, version_folder / "manifest.json")
-        shutil.copyfile(version_folder / "manifest.json", folder / "manifest.json")
+        write_both_manifests(manifest, folder)
         _make_readable(folder)
     except OSError as error:
         raise ProjectError(f"{error.filename or folder}: cannot be put into the build ({error.strerror}).") from error
     return manifest
+
+
+def write_dispatch(build: Path, dispatch: Dispatch) -> None:
+    """How the processes of a written build answer requests."""
+    write_both_manifests(replace(read_manifest(build / "manifest.json"), dispatch=dispatch), build)
+
+
+def write_both_manifests(manifest: Manifest, build: Path) -> None:
+    """The same bytes for the runtime and for everybody else."""
+    inner = build / "model_repository" / manifest.name / "1" / "manifest.json"
+    write_manifest(manifest, inner)
+    shutil.copyfile(inner, build / "manifest.json")
 
 
 def _copy_runtime(version_folder: Path) -> None:
@@ -181,6 +208,7 @@ def _sha256_of_files(repository: Path) -> dict[str, str]:
 
 
 def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mapping[str, str]) -> Manifest:
+    tolerance = project.settings.tolerances.float32
     return Manifest(
         version=MANIFEST_VERSION,
         name=project.name,
@@ -203,6 +231,8 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
         request_timeout_s=project.settings.request_timeout_s,
         max_body_bytes=project.settings.max_body_bytes,
         cluster=project.cluster,
+        dispatch=choose_dispatch(project, cores, why_not_to_ask(project) or "it is not proven yet"),
+        tuning=TuningRules(project.settings.objective, project.written, tolerance.absolute, tolerance.relative),
     )
 
 

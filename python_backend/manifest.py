@@ -198,7 +198,7 @@ class Core:
 
     @property
     def passes_turn(self) -> bool:
-        """Whether its calls are worth passing the turn on. One through Triton may also wait for others to share with."""
+        """Whether its calls are worth passing the turn on; one through Triton may wait for others to share a batch."""
         return self.placement == "remote" or self.call_ms > 1.0
 
 
@@ -251,6 +251,17 @@ class TuningRules:
 
 
 @dataclass(frozen=True)
+class GpuMemory:
+    """What an instance of a Triton model takes of a GPU: its weights, and what its largest call is computed in.
+    ``source`` says how the figures were come by."""
+
+    model: str
+    weights_bytes: int
+    activation_bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A build: one API, the compiled cores inside it, and what it needs to run."""
 
@@ -285,6 +296,8 @@ class Manifest:
     dispatch: Dispatch | None = None
     """None in builds that do not say: ``threads_per_process`` threads."""
     tuning: TuningRules = field(default_factory=TuningRules)
+    gpu_memory: tuple[GpuMemory, ...] = ()
+    """Of each core that is a Triton model."""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

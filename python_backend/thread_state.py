@@ -13,7 +13,7 @@ __all__ = ["capture_thread_state"]
 
 
 def capture_thread_state() -> Callable[[], None]:
-    """Of this thread: its context variables, and whether torch records gradients. Called on another, it has them too."""
+    """This thread's context variables, and whether torch records gradients. On another it sets them."""
     variables = dict(copy_context())
     torch = sys.modules.get("torch")
     gradients = torch.is_grad_enabled() if torch is not None else True

@@ -63,6 +63,8 @@ def _print_report(report: Report, build: Path) -> None:
             console.print(Text(f"Of it shared with no other process: {own[0]} MiB before, {own[1]} MiB after."))
     if report.peak_mib:
         console.print(Text(f"Compiling took {report_words.peaks_in_words(report)}."))
+    if report_words.dispatch_in_words(report):
+        console.print(Text(report_words.dispatch_in_words(report)))
     for module in report.modules:
         _print_module(module, console)
     console.print(Text(f"\nMore: {build / 'report.html'}", style="dim"))
@@ -104,6 +106,8 @@ def _print_module(module: ModuleReport, console: Console) -> None:
     size = f"{report_words.count_in_words(module.parameters)} parameters"
     console.print(Text(f"{module.class_name}, {size}, called {module.calls}× from {module.called_from}", style="dim"))
     console.print(Text(module.decision))
+    for line in module.on_gpu:
+        console.print(Text(line, style="dim"))
     if report_words.stored_in_words(module):
         console.print(Text(report_words.stored_in_words(module), style="dim"))
     for signature in module.signatures:

@@ -1,0 +1,49 @@
+"""How a process answers its requests: a pure function of what the author wrote and of what the rehearsal proved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cortex_compile.compiler.artifacts import Project
+from cortex_compile.python_backend.manifest import Core, Dispatch
+
+__all__ = ["choose_dispatch", "largest_batch", "why_not_to_ask"]
+
+# Requests under way in one process, each with a thread: more make no larger batches, and take memory.
+MOST_AT_ONCE = 32
+
+
+def why_not_to_ask(project: Project) -> str | None:
+    """Why the turn may not be passed on whatever the predictor does; None where that is to be proven."""
+    if project.threads_per_process > 1:
+        return f"threads_per_process is {project.threads_per_process}"
+    if "threads_per_process" in project.written:
+        return "threads_per_process: 1 is written in cortex.yaml"
+    if project.server_side_batching is not None:
+        return "predict takes batches already"
+    if project.models is not None:
+        return "models are loaded while it answers"
+    return None
+
+
+def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str | None) -> Dispatch:
+    """Without a measurement the turn is passed on only where batches can come of it; `tune` measures."""
+    if project.threads_per_process > 1:
+        return Dispatch("threads", project.threads_per_process, turn_refused)
+    if turn_refused is None and any(core.placement == "remote" for core in cores):
+        return Dispatch("passed turn", max(2, min(MOST_AT_ONCE, largest_batch(cores))), None)
+    return Dispatch("in turn", 1, turn_refused)
+
+
+def largest_batch(cores: Sequence[Core]) -> int:
+    """Of requests with one row each; 1 where no rows were proven independent."""
+    return max(
+        (
+            dimension.maximum
+            for core in cores
+            for variant in core.variants
+            for dimension in variant.dimensions
+            if dimension.name == variant.batch_dimension
+        ),
+        default=1,
+    )
