@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GpuSchedule", "queue_delay_us", "schedule_in_words"]
+from cortex_compile.python_backend.manifest import GpuMemory
+
+__all__ = ["GpuSchedule", "gpu_memory_in_words", "queue_delay_us", "schedule_in_words"]
 
 # For throughput: within it the requests of concurrent clients mostly arrive; of a call's time-out it is nothing.
 _DELAY_FOR_THROUGHPUT_US = 500
@@ -42,3 +44,10 @@ def schedule_in_words(schedule: GpuSchedule, objective: str) -> str:
     delay = queue_delay_us(schedule, objective)
     wait = f"a batch waits {delay / 1000:g} ms to be filled" if delay else "no batch waits to be filled"
     return f"on a machine with GPUs: {count} on {where}, priority {schedule.priority}, {wait}"
+
+
+def gpu_memory_in_words(need: GpuMemory) -> str:
+    parts = f"{need.weights_bytes / 2**20:.0f} MiB"
+    if need.activation_bytes:
+        parts += f" of weights and {need.activation_bytes / 2**20:.0f} MiB to compute in"
+    return f"an instance of {need.model} takes {parts} of a GPU ({need.source})"

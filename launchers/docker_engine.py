@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cortex_compile.errors import LaunchError, UsageError
@@ -19,6 +19,8 @@ SAFE_SINCE: ServerVersion = (2, 70)
 # What Python and Docker call a processor.
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
+AnyGpu = TypeVar("AnyGpu")
+
 
 @dataclass(frozen=True)
 class Gpus:
@@ -30,6 +32,10 @@ class Gpus:
     @property
     def any(self) -> bool:
         return self.all or bool(self.ids)
+
+    def among(self, gpus: Sequence[AnyGpu]) -> tuple[AnyGpu, ...]:
+        """Those of the machine's that the container sees, in its order."""
+        return tuple(gpu for index, gpu in enumerate(gpus) if self.all or str(index) in self.ids)
 
 
 NO_GPUS = Gpus()

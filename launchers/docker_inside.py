@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cortex_compile.errors import CortexCompileError, LaunchError
 from cortex_compile.launchers.arguments import ServerSettings, ServerVersion, server_arguments
+from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
 from cortex_compile.launchers.served_models import read_builds, slots_of
 from cortex_compile.launchers.server_folder import PreparedServer
 from cortex_compile.launchers.shared_memory import choose_region_bytes
@@ -73,9 +74,11 @@ def command_of_triton(builds: list[Path], server: PreparedServer) -> list[str]:
 
     Raises:
         BuildError: a folder is not a build, or is damaged.
-        LaunchError: there is not shared memory enough.
+        LaunchError: there is not shared memory enough, or not of a GPU's.
     """
     models = read_builds(builds, server.hardware)
+    for line in check_gpu_memory(builds, models, read_gpus() if server.hardware == "gpu" else ()):
+        print(line, file=sys.stderr, flush=True)
     region = {"shm-default-byte-size": str(choose_region_bytes(sum(model.instances for model in models)))}
     settings = ServerSettings(
         repositories=tuple(build / "model_repository" for build in builds),

@@ -25,6 +25,7 @@ from cortex_compile.launchers.docker_engine import (
     find_image,
 )
 from cortex_compile.launchers.docker_watch import Watch, what_ended_it
+from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
 from cortex_compile.launchers.protocol import Endpoints
 from cortex_compile.launchers.served_models import read_builds
@@ -153,6 +154,9 @@ class DockerServer:
                 "here only this machine reaches it. Use 26.06 or newer where others may."
             )
         check_gpus(client, self._gpus)
+        if self._gpus.any:
+            for line in check_gpu_memory(self._builds, models, self._gpus.among(read_gpus())):
+                self._tell(line)
         ports = choose_ports(self._wanted_ports)
         bodies = [read_manifest(build / "manifest.json").max_body_bytes for build in self._builds]
         plan = ContainerPlan(

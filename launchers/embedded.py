@@ -20,6 +20,7 @@ from typing import Self
 
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import TOKEN_HEADER, ServerSettings, server_arguments
+from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
 from cortex_compile.launchers.keep_server import Order
 from cortex_compile.launchers.model_control import ModelControl
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
@@ -201,6 +202,9 @@ class EmbeddedServer:
         deadlines = self._folder / _DEADLINES
         deadlines.mkdir()
         self.models = read_builds(self._builds, server.hardware)
+        for line in check_gpu_memory(self._builds, self.models, read_gpus() if server.hardware == "gpu" else ()):
+            if self._log is not None:
+                self._log(line)
         instances = sum(model.instances for model in self.models)
         region = {
             "shm-region-prefix-name": self._region_prefix,

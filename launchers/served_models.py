@@ -12,14 +12,19 @@ from cortex_compile.python_backend.manifest import check_build
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A folder of a build's model repository. ``slots``: what its instances take turns for, and how many instances on
-    each device do."""
+    """A folder of a build's model repository.
+
+    ``slots``: what its instances take turns for, and how many instances on each device do. ``gpu_instances`` run on
+    each of ``gpus``, by number; on all if that is empty.
+    """
 
     name: str
     folder: Path
     backend: str
     instances: int
     slots: Mapping[str, int] = field(default_factory=dict)
+    gpu_instances: int = 0
+    gpus: tuple[int, ...] = ()
 
 
 def read_builds(builds: Sequence[Path], hardware: str) -> tuple[ServedModel, ...]:
@@ -79,4 +84,13 @@ def _read_model(folder: Path, hardware: str) -> ServedModel:
         for group in config.instance_group
         for resource in group.rate_limiter.resources
     }
-    return ServedModel(name=folder.name, folder=folder, backend=config.backend, instances=instances, slots=slots)
+    on_gpu = [group for group in config.instance_group if group.kind == group.KIND_GPU]
+    return ServedModel(
+        name=folder.name,
+        folder=folder,
+        backend=config.backend,
+        instances=instances,
+        slots=slots,
+        gpu_instances=sum(max(1, group.count) for group in on_gpu),
+        gpus=tuple(number for group in on_gpu for number in group.gpus),
+    )

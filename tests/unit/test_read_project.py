@@ -11,7 +11,6 @@ import pytest
 
 from cortex_compile.compiler import project_notices
 from cortex_compile.compiler.artifacts import CompileSettings, Project
-from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_project import read_projects
 from cortex_compile.compiler.tolerances import Tolerance, Tolerances
@@ -75,8 +74,7 @@ def test_cortex_yaml_beside_the_predictor_is_read(folder: Path) -> None:
   autoscaling: {max_replica_concurrency: 7}
   networking: {endpoint: x/y}
   compile: {placement: local, leave_alone: [predictor.a], step_timeout: 10, samples: ["sample.json?q=1"],
-            request_timeout: 1m30s, max_body_bytes: 1000, buckets: [64, 8, 64],
-            gpu: {devices: [1, 0, 1], instances: 2, priority: 3, queue_delay: 250us, cuda_graphs: false, memory: 3Gi}}
+            request_timeout: 1m30s, max_body_bytes: 1000, buckets: [64, 8, 64]}
 """
     (folder / "lib").mkdir()
     (folder / "cortex.yaml").write_text(api("iris", more=more))
@@ -87,7 +85,6 @@ def test_cortex_yaml_beside_the_predictor_is_read(folder: Path) -> None:
     assert project.settings == CompileSettings(
         placement="local",
         buckets=(8, 64),
-        gpu=GpuSchedule((0, 1), 2, 3, 250, False, 3 * 2**30),
         leave_alone=("predictor.a",),
         step_timeout_s=10.0,
         request_timeout_s=90.0,
