@@ -23,8 +23,7 @@ from cortex_compile.compiler.artifacts import (
     Trial,
 )
 from cortex_compile.compiler.gpu_schedule import gpu_memory_in_words, schedule_in_words
-from cortex_compile.python_backend.manifest import Manifest
-from cortex_compile.python_backend.manifest import Dispatch
+from cortex_compile.python_backend.manifest import Dispatch, Manifest
 
 
 def build_report(
