@@ -62,7 +62,7 @@ def try_candidate(
 ) -> tuple[Attempt, Variant | None]:
     """Export with as many varying sizes as the module allows, prove the graph equal, and see whether it is faster.
 
-    An engine's next exporter is asked where the one before makes no graph at all.
+    An engine's next exporter is asked where the one before makes no graph, or one that is not equal.
 
     Args:
         folder: where the graph's files go; empty.
@@ -73,12 +73,14 @@ def try_candidate(
         attempt, variant = _try_exporter(
             captured, signature, variant_name, engine, exporter, folder, threads, reproduce, tell, tolerances
         )
-        if attempt.refused_at != "export":
+        if attempt.refused_at not in ("export", "verify"):
             return attempt, variant
         refused.append(attempt)
+    # Who came furthest has most to tell.
+    furthest = next((attempt for attempt in refused if attempt.refused_at == "verify"), refused[0])
     reasons = [f"{exporter}: {attempt.reason}" for exporter, attempt in zip(engine.exporters, refused, strict=True)]
-    reason = refused[0].reason if len(set(reason.partition(": ")[2] for reason in reasons)) == 1 else "; ".join(reasons)
-    return Attempt(engine.name, "export", reason, reproduce), None
+    told_once = len({attempt.reason for attempt in refused}) == 1
+    return replace(furthest, reason=furthest.reason if told_once else "; ".join(reasons)), None
 
 
 def _try_exporter(

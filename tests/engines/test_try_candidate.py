@@ -143,6 +143,38 @@ def test_an_exporter_that_holds_one_branch_is_caught_by_other_values(tmp_path: P
     assert "times the tolerance" in found.reason
 
 
+def test_where_a_graph_is_not_equal_the_next_exporter_is_asked(tmp_path: Path) -> None:
+    class Double(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2
+
+    class Triple(nn.Module):
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (tensors[0] * 3,)
+
+    class LyingAtFirst(Lying):
+        exporters = ("dynamo", "torchscript")
+
+        def export(self, request: Any, folder: Path) -> Any:
+            lies = request.exporter == "dynamo" or self._always
+            return super().export(request, folder) if lies else find_engine("onnxruntime").export(request, folder)
+
+        _always = False
+
+    captured = capture(Predictor(Double()), lambda net: net(torch.rand(2, 4)))
+    engine = LyingAtFirst(Triple())
+    found, variant = attempt(captured, tmp_path / "at-first", engine)
+    assert variant is not None, found.reason
+    assert (found.refused_at, found.exporter) == (None, "torchscript")
+    engine._always = True
+    found, variant = attempt(captured, tmp_path / "always", engine)
+    assert variant is None
+    assert found.refused_at == "verify"
+    assert found.verdict is not None
+    assert "times the tolerance" in found.reason
+    assert "torchscript" not in found.reason, "the same reason is told once"
+
+
 def test_the_tolerance_decides(tmp_path: Path) -> None:
     class Double(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
