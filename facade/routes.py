@@ -118,16 +118,28 @@ async def _while_client_waits(work: Coroutine[None, None, Result], receive: Rece
     Raises:
         ClientLeft: before it was done; it was cancelled.
     """
-    working = asyncio.ensure_future(work)
+    # In the request's own task: another one for each request costs more than all else here.
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    def stop_work(_: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if at_work and not left.cancelled():
+            gone = True
+            task.cancel()
+
+    at_work = True
     left = asyncio.ensure_future(wait_until_client_left(receive))
-    left.add_done_callback(lambda _: working.cancel())
+    left.add_done_callback(stop_work)
     try:
-        return await working
+        return await work
     except asyncio.CancelledError:
-        if left.done() and not left.cancelled():
-            raise ClientLeft from None
-        raise
+        if not gone or task.uncancel() > 0:
+            raise
+        raise ClientLeft from None
     finally:
+        at_work = False
         left.cancel()
 
 

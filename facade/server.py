@@ -68,7 +68,7 @@ async def _run(
     tell: Callable[[int], None],
     follow: Callable[[Take], None],
 ) -> None:
-    triton = TritonPredictorClient(triton_address, _LARGEST_MESSAGE)
+    triton = TritonPredictorClient(triton_address, _LARGEST_MESSAGE, settings.triton_http_address)
     try:
         app = ChangingApp(state, triton, settings, metrics)
         config = uvicorn.Config(

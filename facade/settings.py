@@ -16,6 +16,8 @@ class FacadeSettings:
     """How long Triton may take to say that it is ready."""
     metrics_address: str | None = None
     """HOST:PORT of Triton's metrics, which tell of compiled modules."""
+    triton_http_address: str | None = None
+    """HOST:PORT where Triton listens for HTTP, where that is known."""
     drain_timeout_s: float = 5.0
     """How long answers that are under way at SIGTERM may take."""
     cors_origins: tuple[str, ...] = ()

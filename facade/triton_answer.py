@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import Any
@@ -16,7 +16,7 @@ import grpc.aio
 
 from .headers import RawHeaders, is_sendable
 
-__all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "read_answer", "read_answers"]
+__all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "read_answer", "read_answers", "read_contents"]
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,8 @@ def read_answer(response: Any) -> PredictorAnswer:
     Raises:
         TritonCallError: it does not follow the contract.
     """
-    try:
-        return _read_answer(_contents_of(response))
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"model {response.model_name!r} answered against its contract: {type(error).__name__}: {error}"
-        raise TritonCallError(grpc.StatusCode.INTERNAL, problem) from error
+    (answer,) = read_answers(response, 1)
+    return answer
 
 
 def read_answers(response: Any, count: int) -> list[PredictorAnswer]:
@@ -135,16 +132,25 @@ def read_answers(response: Any, count: int) -> list[PredictorAnswer]:
     Raises:
         TritonCallError: they do not follow the contract.
     """
+    return read_contents(response.model_name, lambda: _contents_of(response), count)
+
+
+def read_contents(model: str, outputs: Callable[[], dict[str, bytes]], count: int) -> list[PredictorAnswer]:
+    """The answers in the ``outputs`` of a call, by name.
+
+    Raises:
+        TritonCallError: they do not follow the contract.
+    """
     try:
-        contents = _contents_of(response)
+        contents = outputs()
+        if count == 1:
+            return [_read_answer(contents["response"], contents["status"])]
         sizes = struct.unpack(f"<{2 * count}q", contents["_sizes"])
         bodies = _cut(contents["response"], sizes[:count])
         statuses = _cut(contents["status"], sizes[count:])
-        return [
-            _read_answer({"response": body, "status": status}) for body, status in zip(bodies, statuses, strict=True)
-        ]
+        return [_read_answer(body, status) for body, status in zip(bodies, statuses, strict=True)]
     except (KeyError, TypeError, ValueError, struct.error) as error:
-        problem = f"model {response.model_name!r} answered against its contract: {type(error).__name__}: {error}"
+        problem = f"model {model!r} answered against its contract: {type(error).__name__}: {error}"
         raise TritonCallError(grpc.StatusCode.INTERNAL, problem) from error
 
 
@@ -159,8 +165,8 @@ def _contents_of(response: Any) -> dict[str, bytes]:
     return {output.name: raw for output, raw in outputs}
 
 
-def _read_answer(contents: dict[str, bytes]) -> PredictorAnswer:
-    status = json.loads(contents["status"])
+def _read_answer(body: bytes, encoded_status: bytes) -> PredictorAnswer:
+    status = json.loads(encoded_status)
     status_code, headers = status["status_code"], []
     if not isinstance(status_code, int) or not 200 <= status_code <= 599:
         raise ValueError(f"status code {status_code!r}")
@@ -170,4 +176,4 @@ def _read_answer(contents: dict[str, bytes]) -> PredictorAnswer:
             raise ValueError(f"header {name!r}: {value!r}")
         headers.append(header)
     timing = {name.removesuffix("_ms"): float(ms) for name, ms in status.get("timing", {}).items()}
-    return PredictorAnswer(status_code, headers, contents["response"], timing)
+    return PredictorAnswer(status_code, headers, body, timing)

@@ -1,4 +1,7 @@
-"""A predictor's model in Triton, over gRPC. Raw protobuf: tritonclient's own classes copy and convert the bytes."""
+"""A predictor's model in Triton: over gRPC, and what is over in a moment over HTTP.
+
+Raw protobuf: tritonclient's own classes copy and convert the bytes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from .triton_answer import PredictorAnswer, PredictorStream, TritonCallError, read_answer, read_answers
+from .triton_http import LARGEST_QUICK_BYTES, TritonHttpClient
 
 __all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "TritonPredictorClient"]
 
@@ -21,8 +25,13 @@ _MARGIN_BYTES = 1024 * 1024  # for the context, whose headers the HTTP server li
 class TritonPredictorClient:
     """One connection to one Triton. To be made, used and closed in one event loop."""
 
-    def __init__(self, address: str, max_body_bytes: int) -> None:
+    def __init__(self, address: str, max_body_bytes: int, http_address: str | None = None) -> None:
+        """
+        Args:
+            http_address: where the same Triton listens for HTTP, if that is known.
+        """
         self.address = address
+        self._http = None if http_address is None else TritonHttpClient(http_address)
         options = [
             ("grpc.max_send_message_length", max_body_bytes + _MARGIN_BYTES),
             ("grpc.max_receive_message_length", -1),
@@ -45,16 +54,30 @@ class TritonPredictorClient:
     async def predict_many(
         self, model: str, payloads: Sequence[bytes], contexts: Sequence[bytes], timeout_s: float
     ) -> list[PredictorAnswer]:
-        """Ask for several predictions in one call. Each is answered for itself.
+        """Ask for several predictions in one call, or one. Each is answered for itself.
 
         Raises:
             TritonCallError: there are no answers, or none that follow the contract.
         """
+        if len(payloads) == 1:
+            return [await self.predict(model, payloads[0], contexts[0], timeout_s)]
         request = _request(model, b"".join(payloads), b"".join(contexts))
         sizes = [*map(len, payloads), *map(len, contexts)]
         request.inputs.add(name="_sizes", datatype="INT64", shape=[2, len(payloads)])
         request.raw_input_contents.append(struct.pack(f"<{len(sizes)}q", *sizes))
         return read_answers(await self._infer(request, timeout_s), len(payloads))
+
+    async def predict_quickly(
+        self, model: str, payloads: Sequence[bytes], contexts: Sequence[bytes], timeout_s: float
+    ) -> list[PredictorAnswer]:
+        """As ``predict_many``, in the way that takes least of a call that is short; once sent it is not cancelled.
+
+        Raises:
+            TritonCallError: there are no answers, or none that follow the contract.
+        """
+        if self._http is None or sum(map(len, payloads)) + sum(map(len, contexts)) > LARGEST_QUICK_BYTES:
+            return await self.predict_many(model, payloads, contexts, timeout_s)
+        return await self._http.predict_many(model, payloads, contexts, timeout_s)
 
     async def _infer(self, request: Any, timeout_s: float) -> Any:
         try:
@@ -91,6 +114,8 @@ class TritonPredictorClient:
         return bool(response.ready)
 
     async def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
         await self._channel.close()
 
 

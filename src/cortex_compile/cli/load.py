@@ -12,8 +12,10 @@ from cortex_compile.errors import ServiceError
 
 # Sends a request by its number, due at this time; whether it was answered well.
 Send = Callable[[int, float], Coroutine[None, None, bool]]
+# What is wrong with the body that a shot, by its number, was answered with; None if nothing is.
+Judge = Callable[[int, bytes], str | None]
 
-__all__ = ["Load", "Outcome", "Shot", "percentile_ms", "run_load"]
+__all__ = ["Judge", "Load", "Outcome", "Shot", "percentile_ms", "run_load"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,22 @@ def percentile_ms(outcome: Outcome, share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
 
 
-def run_load(url: str, shots: Sequence[Shot], load: Load, seconds: float, timeout_s: float) -> Outcome:
-    """
+def run_load(
+    url: str, shots: Sequence[Shot], load: Load, seconds: float, timeout_s: float, judge: Judge | None = None
+) -> Outcome:
+    """What ``judge`` finds wrong counts as failed.
+
     Raises:
         ServiceError: nothing listens at the URL.
     """
     import uvloop
 
-    return uvloop.run(_run(url, shots, load, seconds, timeout_s))
+    return uvloop.run(_run(url, shots, load, seconds, timeout_s, judge))
 
 
-async def _run(url: str, shots: Sequence[Shot], load: Load, seconds: float, timeout_s: float) -> Outcome:
+async def _run(
+    url: str, shots: Sequence[Shot], load: Load, seconds: float, timeout_s: float, judge: Judge | None
+) -> Outcome:
     import aiohttp
 
     outcome = Outcome()
@@ -90,8 +97,10 @@ async def _run(url: str, shots: Sequence[Shot], load: Load, seconds: float, time
             headers = {"content-type": shot.content_type}
             try:
                 async with session.post(address, data=shot.body, headers=headers) as response:
-                    await response.read()
+                    body = await response.read()
                     reason = str(response.status) if response.status >= 400 else None
+                    if reason is None and judge is not None:
+                        reason = judge(number % len(shots), body)
             except aiohttp.ClientConnectorError as error:
                 raise ServiceError(f"{url} cannot be reached ({error}); is `cortex-compile serve` running?") from None
             except (aiohttp.ClientError, TimeoutError) as error:
