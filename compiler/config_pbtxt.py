@@ -15,7 +15,7 @@ from cortex_compile.compiler.size_profile import concrete_size, size_profile
 from cortex_compile.errors import EngineError
 from cortex_compile.python_backend.manifest import Manifest, TensorSpec, Variant
 
-__all__ = ["GPU_SLOT", "OnGpu", "Queue", "core_config", "predictor_config", "why_not_remote"]
+__all__ = ["GPU_SLOT", "OnCpu", "OnGpu", "Queue", "core_config", "predictor_config", "why_not_remote"]
 
 Kind = Literal["KIND_CPU", "KIND_GPU"]
 
@@ -62,6 +62,14 @@ class OnGpu:
     delay_us: int
 
 
+@dataclass(frozen=True)
+class OnCpu:
+    """A core's config is for the CPU: how often, and the largest batch, where that is less than proven; 0 is none."""
+
+    instances: int = 1
+    max_batch: int | None = None
+
+
 def predictor_config(manifest: Manifest) -> str:
     """The predictor: bytes in and out, one process per instance, its own threads answer.
 
@@ -83,7 +91,13 @@ def predictor_config(manifest: Manifest) -> str:
 
 
 def core_config(
-    name: str, variant: Variant, settings: TritonSettings, *, queue: Queue, gpu: OnGpu | None = None
+    name: str,
+    variant: Variant,
+    settings: TritonSettings,
+    *,
+    queue: Queue,
+    gpu: OnGpu | None = None,
+    cpu: OnCpu = OnCpu(),
 ) -> str:
     """A core as a model of its own, batched by Triton where its variant's rows were proven independent.
 
@@ -94,6 +108,8 @@ def core_config(
     if obstacle is not None:
         raise EngineError(f"{name}: {obstacle}. Place the core local.")
     max_batch_size = _max_batch_size(variant)
+    if gpu is None and cpu.max_batch is not None:
+        max_batch_size = min(max_batch_size, cpu.max_batch)
     config = _new_config(name, settings.backend, max_batch_size)
     config.default_model_filename = settings.model_filename
     for tensors, specs in ((config.input, variant.inputs), (config.output, variant.outputs)):
@@ -111,7 +127,7 @@ def core_config(
         policy.default_timeout_microseconds = int(queue.timeout_s * 1e6)
         policy.timeout_action = policy.REJECT
     if gpu is None:
-        _add_instances(config, 1, "KIND_CPU")
+        _add_instances(config, cpu.instances, "KIND_CPU")
     else:
         _add_gpu_instances(config, gpu.schedule)
         if settings.cuda_graphs and gpu.schedule.cuda_graphs:

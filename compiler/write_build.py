@@ -6,43 +6,37 @@ import importlib.metadata
 import importlib.resources
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cortex_compile.backends.protocol import TritonSettings
 from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import ChosenCore, Project
 from cortex_compile.compiler.choose_dispatch import choose_dispatch, why_not_to_ask
 from cortex_compile.compiler.config_pbtxt import OnGpu, Queue, predictor_config
-from cortex_compile.compiler.core_configs import configs_of_core
 from cortex_compile.compiler.gpu_memory import gpu_memory_of
 from cortex_compile.compiler.gpu_schedule import queue_delay_us
-from cortex_compile.compiler.hard_links import link_or_copy
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.read_requirements import installed_requirement
-from cortex_compile.errors import EngineError, ProjectError
+from cortex_compile.compiler.write_cores import Around, SettingsOf, write_core
+from cortex_compile.errors import ProjectError
 from cortex_compile.python_backend.manifest import (
     MANIFEST_VERSION,
     Core,
     Dispatch,
     Manifest,
     TuningRules,
-    Variant,
     read_manifest,
     sha256_of,
     write_manifest,
 )
-from cortex_compile.python_backend.names import is_file_name
+from cortex_compile.python_backend.records import to_json
 
-__all__ = ["write_both_manifests", "write_build", "write_dispatch"]
-
-SettingsOf = Callable[[str, int], TritonSettings | None]
+__all__ = ["finish_build", "write_both_manifests", "write_build", "write_dispatch"]
 
 # form(max_part_size=…), which request.py uses, came with 0.44, and that asks for this python-multipart.
 _RUNTIME_MINIMUM = {"starlette": ">=0.44", "python-multipart": ">=0.0.18"}
@@ -72,19 +66,34 @@ def write_build(
     try:
         _copy_runtime(version_folder)
         _copy_project(project, version_folder / "project")
-        written = tuple(_write_core(core, project, settings_of, repository) for core in cores)
+        around = _around(project, settings_of)
+        written = tuple(write_core(core, project.name, around, repository) for core in cores)
         manifest = replace(
             _manifest_of(project, written, compiled_with),
             streaming=streaming,
             gpu_memory=tuple(gpu_memory_of(written, repository, project.settings.gpu)),
         )
-        (repository / project.name / "config.pbtxt").write_text(predictor_config(manifest))
-        manifest = replace(manifest, files=_sha256_of_files(repository))
-        write_both_manifests(manifest, folder)
-        _make_readable(folder)
+        manifest = finish_build(manifest, folder)
     except OSError as error:
         raise ProjectError(f"{error.filename or folder}: cannot be put into the build ({error.strerror}).") from error
     return manifest
+
+
+def finish_build(manifest: Manifest, build: Path) -> Manifest:
+    """Write the predictor's config and the manifests of a build whose other files are there; returns it as written."""
+    repository = build / "model_repository"
+    (repository / manifest.name / "config.pbtxt").write_text(predictor_config(manifest))
+    manifest = replace(manifest, files=_sha256_of_files(repository))
+    write_both_manifests(manifest, build)
+    _make_readable(build)
+    return manifest
+
+
+def _around(project: Project, settings_of: SettingsOf) -> Around:
+    settings = project.settings
+    delay_us = queue_delay_us(settings.gpu, settings.objective)
+    queue = Queue(project.max_replica_concurrency, settings.request_timeout_s)
+    return Around(settings_of, queue, OnGpu(settings.gpu, delay_us))
 
 
 def write_dispatch(build: Path, dispatch: Dispatch) -> None:
@@ -113,84 +122,6 @@ def _copy_project(project: Project, target: Path) -> None:
     for name in project_files(project.folder):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(project.folder / name, target / name)
-
-
-def _write_core(chosen: ChosenCore, project: Project, settings_of: SettingsOf, repository: Path) -> Core:
-    core = chosen.core
-    _check_is_file_name(core.name)
-    local = f"cores/{core.name}"
-    own_folder = repository / project.name / "1" / local
-    own_folder.mkdir(parents=True)
-    variants = []
-    for index, variant in enumerate(core.variants):
-        files = (variant.graph, *_external_data_of(chosen.folder / variant.graph))
-        if core.placement == "remote":
-            model = f"{project.name}--{core.name}" + (f"--{variant.name}" if index else "")
-            settings = settings_of(core.engine, core.threads)
-            if settings is None:
-                raise EngineError(f"{core.name}: Triton has no backend for {core.engine!r}. Place the core local.")
-            _write_remote_model(repository / model, variant, files, chosen.folder, settings, project)
-            variants.append(replace(variant, graph=model))
-        else:
-            for name in files:
-                _link(chosen.folder / name, own_folder / name)
-            variants.append(replace(variant, graph=f"{local}/{variant.graph}"))
-    if core.weights_file is not None:
-        _link(chosen.folder / core.weights_file, own_folder / core.weights_file)
-    weights_file = None if core.weights_file is None else f"{local}/{core.weights_file}"
-    return replace(core, variants=tuple(variants), weights_file=weights_file)
-
-
-def _write_remote_model(
-    model: Path, variant: Variant, files: Sequence[str], source: Path, settings: TritonSettings, project: Project
-) -> None:
-    _check_is_file_name(model.name)
-    version_folder = model / "1"
-    version_folder.mkdir(parents=True)
-    _link(source / files[0], version_folder / settings.model_filename)
-    for name in files[1:]:
-        # A graph names its external data by file name, so that name stays.
-        _link(source / name, version_folder / name)
-    (model / "configs").mkdir()
-    queue = Queue(project.max_replica_concurrency, project.settings.request_timeout_s)
-    schedule = project.settings.gpu
-    on_gpu = OnGpu(schedule, queue_delay_us(schedule, project.settings.objective))
-    for name, config in configs_of_core(model.name, variant, settings, queue, on_gpu).items():
-        (model / name).write_text(config)
-
-
-def _external_data_of(graph: Path) -> tuple[str, ...]:
-    """The files beside an ONNX graph that hold its weights."""
-    if graph.suffix != ".onnx":
-        return ()
-    import onnx
-
-    tensors = _tensors_of(onnx.load(graph, load_external_data=False).graph)
-    names = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
-    for name in names:
-        _check_is_file_name(name)
-    return tuple(names)
-
-
-def _tensors_of(graph: Any) -> Iterator[Any]:
-    """The constants of a graph and of the graphs inside it (the branches of an If)."""
-    yield from graph.initializer
-    for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        yield attribute.t
-        yield from attribute.tensors
-        for inner in (attribute.g, *attribute.graphs):
-            yield from _tensors_of(inner)
-
-
-def _check_is_file_name(name: str) -> None:
-    if not is_file_name(name):
-        raise ValueError(f"{name!r} is not the name of a file in a build")
-
-
-def _link(source: Path, target: Path) -> None:
-    """Variants of a core share files."""
-    if not target.exists():
-        link_or_copy(source, target)
 
 
 def _make_readable(folder: Path) -> None:
@@ -232,7 +163,13 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
         max_body_bytes=project.settings.max_body_bytes,
         cluster=project.cluster,
         dispatch=choose_dispatch(project, cores, why_not_to_ask(project) or "it is not proven yet"),
-        tuning=TuningRules(project.settings.objective, project.written, tolerance.absolute, tolerance.relative),
+        tuning=TuningRules(
+            objective=project.settings.objective,
+            written=project.written,
+            absolute_tolerance=tolerance.absolute,
+            relative_tolerance=tolerance.relative,
+            gpu=to_json(project.settings.gpu),
+        ),
     )
 
 

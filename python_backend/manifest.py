@@ -248,6 +248,8 @@ class TuningRules:
     absolute_tolerance: float = 1e-4
     relative_tolerance: float = 1e-3
     """Of numbers in answers."""
+    gpu: dict[str, Any] = field(default_factory=dict)
+    """How remote cores share GPUs, as ``compile.gpu`` says it."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 
 from cortex_compile.backends.onnxruntime.gpu_settings import CACHE_FOLDER
 from cortex_compile.backends.protocol import TritonSettings
-from cortex_compile.compiler.config_pbtxt import OnGpu, Queue
+from cortex_compile.compiler.config_pbtxt import OnCpu, OnGpu, Queue
 from cortex_compile.compiler.core_configs import configs_of_core
 from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.size_profile import size_profile
@@ -36,7 +36,7 @@ def variant_of(*inputs: TensorSpec, batch: str | None = "batch") -> Variant:
 
 
 def configs_of(variant: Variant, settings: TritonSettings = SETTINGS) -> dict[str, Any]:
-    written = configs_of_core("api--model", variant, settings, Queue(8, 60.0), OnGpu(GpuSchedule(), 0))
+    written = configs_of_core("api--model", variant, settings, Queue(8, 60.0), OnGpu(GpuSchedule(), 0), OnCpu(3, 4))
     return {name: text_format.Parse(text, model_config_pb2.ModelConfig()) for name, text in written.items()}
 
 
@@ -59,6 +59,13 @@ def test_unasked_triton_runs_a_core_on_the_cpu() -> None:
     assert kinds["configs/gpu.pbtxt"] == kinds["configs/tensorrt.pbtxt"] == kind("KIND_GPU")
     assert accelerators_of(configs["config.pbtxt"]) == {}
     assert parameters_of(configs["config.pbtxt"]) == {"intra_op_thread_count": "2"}
+
+
+def test_what_was_tuned_here_is_for_the_cpu_alone() -> None:
+    configs = configs_of(variant_of(IDS, MASK))
+    assert [config.instance_group[0].count for config in configs.values()] == [3, 3, 1, 1]
+    assert configs["config.pbtxt"].max_batch_size == 4
+    assert configs["configs/gpu.pbtxt"].max_batch_size == 32
 
 
 def test_cuda_computes_in_float32_and_tries_no_algorithms_inside_a_request() -> None:
