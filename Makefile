@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-docker check fix bench build
+.PHONY: help install demo test test-docker check fix bench chaos soak build
 
 help:     ## this list
 	@sed -n 's/^\([a-z-]*\): *[a-z]* *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -24,6 +24,12 @@ fix: install  ## let ruff repair what it can
 
 bench: install  ## measure
 	@scripts/bench
+
+chaos: install  ## break a running server in every way that we know, under load
+	@scripts/chaos
+
+soak: install  ## 20 minutes of mixed load and 100,000 fuzzed requests
+	@scripts/soak
 
 build: install  ## the wheel, in dist/
 	@scripts/build

@@ -4,6 +4,7 @@ the requests. Ends with status 1 when one was answered wrongly or not at all, or
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 import traceback
@@ -11,7 +12,7 @@ import traceback
 from .builds import build_all
 from .document import write_document
 from .faults import FAULTS
-from .results import put_row, read_rows
+from .results import put_row
 from .stage import Fault, Row, Skipped, Stage
 
 _COLUMNS = "{:28} {:>8} {:>7} {:>6} {:>5} {:>5} {:>4} {:>8}"
@@ -27,6 +28,7 @@ def main() -> int:
     if asked.list:
         print("\n".join(f"{name:28} {FAULTS[name].breaks}" for name in names))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     stage = Stage(build_all(), asked.quick)
     print(_COLUMNS.format("fault", "requests", "right", "error", "wrong", "lost", "cut", "healthy"), flush=True)
     rows = []
@@ -36,7 +38,7 @@ def main() -> int:
             put_row(rows[-1])
     finally:
         stage.end_shared_server()
-        write_document(FAULTS, read_rows())
+        write_document(FAULTS)
     broken = [row.name for row in rows if not row.held]
     print(f"{len(rows) - len(broken)} of {len(rows)} hold" + (f"; broken: {', '.join(broken)}" if broken else ""))
     return 1 if broken else 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from benchmarks.ownership.results import Proof, read_proof
+from benchmarks.soak.results import Soak, read_soak
+
+from .results import read_rows
 from .stage import Fault, Row
 
 __all__ = ["FILE", "document_text", "write_document"]
@@ -20,11 +24,12 @@ moment of the fault. The run fails when a request is wrong or lost, or when a li
 """
 
 
-def write_document(faults: Mapping[str, Fault], rows: Mapping[str, Row]) -> None:
-    FILE.write_text(document_text(faults, rows))
+def write_document(faults: Mapping[str, Fault]) -> None:
+    """Of all the results that there are."""
+    FILE.write_text(document_text(faults, read_rows(), read_proof(), read_soak()))
 
 
-def document_text(faults: Mapping[str, Fault], rows: Mapping[str, Row]) -> str:
+def document_text(faults: Mapping[str, Fault], rows: Mapping[str, Row], proof: Proof | None, soak: Soak | None) -> str:
     played = {name: rows[name] for name in faults if name in rows}
     waiting = [name for name in faults if name not in rows]
     held = sum(row.held for row in played.values() if not row.skipped)
@@ -36,7 +41,32 @@ def document_text(faults: Mapping[str, Fault], rows: Mapping[str, Row]) -> str:
     lines += [_table_line(row) for row in played.values()]
     for name, row in played.items():
         lines += ["", *_section(faults[name], row)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_ownership(proof), *_soak(soak)]) + "\n"
+
+
+def _ownership(proof: Proof | None) -> Iterator[str]:
+    yield from ("", "## Every answer is its own request's", "")
+    yield "`python -m benchmarks.ownership`: requests that each have an answer of their own, some of them delayed, some"
+    yield "raising, some malformed, some left by their client, through shared calls, on a local and on a remote core."
+    if proof is not None:
+        yield (
+            f"Of {proof.requests:,} requests of {proof.clients} clients {proof.answered:,} were answered and "
+            f"{proof.left:,} left by their client; {proof.wrong} got another's answer, {proof.lost} got none."
+        )
+
+
+def _soak(soak: Soak | None) -> Iterator[str]:
+    yield from ("", "## Soak", "")
+    yield "`make soak`: mixed load on builds of three examples and of the predictor of this page, every answer checked;"
+    yield "what all processes of the server hold, in the last quarter of the time against the first after warming up."
+    yield "Then the fuzzers, with 100,000 examples each."
+    if soak is not None:
+        yield (
+            f"{soak.seconds / 60:.0f} minutes, {soak.requests:,} requests: {len(soak.wrong)} wrong, "
+            f"{len(soak.lost)} lost."
+        )
+        yield from ("", "| | growth |", "|---|---|")
+        yield from (f"| {what} | {100 * growth:+.2f} % |" for what, growth in soak.growth.items())
 
 
 def _table_line(row: Row) -> str:

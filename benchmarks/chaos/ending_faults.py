@@ -69,7 +69,7 @@ def _sigkill_launcher(stage: Stage) -> None:
 def _check_nothing_is_left(stage: Stage, server: Server, pids: list[int]) -> None:
     stage.end_shared_server()
     processes, regions = [pid for pid in pids if is_alive(pid)], regions_of(server.process.pid)
-    files = list(server.folder.iterdir())
+    files = list(server.folder.glob("cortex-compile*"))
     left = [f"{len(found)} {what}" for what, found in
             (("processes", processes), ("regions", regions), ("files", files)) if found]  # fmt: skip
     stage.check("no process, shared memory or file is left", ", ".join(left) or "none", not left)

@@ -16,7 +16,7 @@ def _local_engine(stage: Stage) -> None:
     alarmed: list[float] = []
 
     def inject(server: Server) -> None:
-        server.ask("near", do="break_engine", id=0, row=[0, 0, 0, 0])
+        server.ask("near", do="break_engine", id=0, row=[0.0] * 4)
 
     def look(server: Server) -> None:
         alarmed.append(server.metric("cortex_compile_engine_failing", api="near"))

@@ -25,7 +25,7 @@ def _asked(deed: str, status: int, api: str = "near", times: int = 1, **payload:
 
         def inject(server: Server) -> None:
             for _ in range(times):
-                found.append(server.ask(api, do=deed, id=0, row=[0, 0, 0, 0], **payload)[0])
+                found.append(server.ask(api, do=deed, id=0, row=[0.0] * 4, **payload)[0])
 
         stage.strike(inject, healthy_within_s=0.5)
         stage.check(f"the request itself gets {status}", sorted(set(found)), set(found) == {status})
@@ -38,7 +38,7 @@ def _ends_process(deed: str) -> Callable[[Stage], None]:
         found = []
         server = stage.server
         stage.strike(
-            lambda server: found.append(server.ask("near", do=deed, id=0, row=[0, 0, 0, 0])[0]),
+            lambda server: found.append(server.ask("near", do=deed, id=0, row=[0.0] * 4)[0]),
             server=server,
             healthy_within_s=STUB_S + stage.load_s,
         )
@@ -71,7 +71,7 @@ def _leak(stage: Stage) -> None:
 
     def inject(server: Server) -> None:
         for _ in range(8):
-            found.append(server.ask("near", do="leak", bytes=64 * _MIB, id=0, row=[0, 0, 0, 0])[0])
+            found.append(server.ask("near", do="leak", bytes=64 * _MIB, id=0, row=[0.0] * 4)[0])
 
     try:
         stage.strike(inject, server=server, healthy_within_s=STUB_S + stage.load_s)

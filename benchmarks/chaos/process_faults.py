@@ -60,10 +60,24 @@ def _stop(part: str) -> Callable[[Stage], None]:
     return play
 
 
+def _kill_idempotent(stage: Stage) -> None:
+    stage.strike(
+        lambda server: os.kill(server.stub("far"), signal.SIGKILL),
+        healthy_within_s=STUB_S + stage.load_s,
+        statuses=(),
+    )
+
+
 _KILLED = "requests in flight get 503; all else is answered; healthy within {:g} s and the predictor's own load time"
 FAULTS = [
     *(Fault(f"kill {part}", f"SIGKILL of {about}", _KILLED.format(limit_s), _kill(part, signal.SIGKILL))
       for part, (about, _, limit_s) in _PARTS.items()),
+    Fault(
+        "kill idempotent predictor",
+        "SIGKILL of the process of a predictor with compile.idempotent",
+        "no request fails: those in flight are asked again",
+        _kill_idempotent,
+    ),
     Fault(
         "crash core",
         "SIGSEGV of a core's process, as of a native crash in its engine",

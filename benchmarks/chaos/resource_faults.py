@@ -64,11 +64,11 @@ def _shared_memory_full(stage: Stage) -> None:
         with _filled(_seen_by(server, "/dev/shm/fill")):
             for _ in range(3):
                 # More than a region holds, so that it has to grow.
-                large.append(server.ask("far", id=0, row=[0, 0, 0, 0], more="x" * 48 * _MIB)[0])
+                large.append(server.ask("far", id=0, row=[0.0] * 4, more="x" * 48 * _MIB)[0])
 
     with stage.own_server(Server([stage.builds["near"], stage.builds["far"]], prefix=prefix)) as server:
         stage.strike(inject, server=server, healthy_within_s=0.5)
-        later = server.ask("far", id=0, row=[0, 0, 0, 0])[0]
+        later = server.ask("far", id=0, row=[0.0] * 4)[0]
     stage.check("requests too large for what is left get 503", large, set(large) == {503})
     stage.check("later ones are answered", later, later == 200)
 

@@ -123,7 +123,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """The processes of the facade, where it has several."""
-        return [process.pid for process in self.processes() if "facade" in process.command]
+        return [process.pid for process in self.processes() if "cortex_compile.facade.worker" in process.command]
 
     def worker(self) -> int:
         """

@@ -18,6 +18,9 @@ _LOOK_EVERY_S = 0.05
 _QUIET_S = 1.0
 """So long nothing may go wrong before a server counts as healthy."""
 _TRUTH_WITHIN_S = 1.0
+_PATIENCE_S = 30.0
+_STRIKES = 4
+"""After so many a shared server is replaced: one that fails again and again is meant to end."""
 
 
 class Skipped(Exception):
@@ -77,13 +80,17 @@ class Stage:
         self.quick = quick
         self.row = Row("")
         self._shared: Server | None = None
+        self._strikes = 0
         self.load_s = 0.0
         """How long the slowest predictor takes from the start of its process."""
 
     @property
     def server(self) -> Server:
+        if self._strikes >= _STRIKES:
+            self.end_shared_server()
         if self._shared is None or not self._shared.is_running():
-            self._shared = Server(list(self.builds.values()))
+            self._shared = Server(list(self.builds.values()), ["--workers", "2"])
+            self._strikes = 0
             self.load_s = max(self._shared.tell(api)["load_s"] for api in ("near", "far"))
         return self._shared
 
@@ -92,6 +99,7 @@ class Stage:
         if self._shared is not None:
             self._shared.end()
             self._shared = None
+            self._strikes = 0
 
     @contextmanager
     def own_server(self, server: Server) -> Iterator[Server]:
@@ -130,7 +138,6 @@ class Stage:
         last_s: float = 0.0,
         undo: Callable[[Server], object] = lambda _: None,
         apis: Sequence[str] = ("near", "far"),
-        give_up_after_s: float = 30.0,
     ) -> float:
         """Traffic, ``inject``, ``undo`` after ``last_s``, and traffic until all is well for a second.
 
@@ -139,6 +146,7 @@ class Stage:
             ``healthy_within_s``.
         """
         server = server or self.server
+        self._strikes += healthy_within_s is None or healthy_within_s > 1.0
         with Traffic(server.url, apis, clients=3) as traffic, _Watch(server) as watch:
             time.sleep(0.7)
             began = time.monotonic()
@@ -148,7 +156,8 @@ class Stage:
                 time.sleep(last_s)
                 undo(server)
             over = time.monotonic() if last_s else began
-            end = time.monotonic() + give_up_after_s
+            patience_s = _PATIENCE_S + 3 * self.load_s
+            end = time.monotonic() + patience_s
             while not _is_well(traffic.sent, watch, apis) and time.monotonic() < end:
                 time.sleep(_LOOK_EVERY_S)
             well = _is_well(traffic.sent, watch, apis)
@@ -157,7 +166,7 @@ class Stage:
         ended = max([each.ended for each in bad] + watch.not_ready, default=over)
         healthy_s = max(0.0, ended - over)
         self.row.healthy_s = max(self.row.healthy_s or 0.0, healthy_s) if well else None
-        self.check("healthy again", "yes" if well else f"not within {give_up_after_s:g} s", well)
+        self.check("healthy again", "yes" if well else f"not within {patience_s:.0f} s", well)
         if well and healthy_within_s is not None:
             limit = f"healthy within {healthy_within_s:.1f} s"
             self.check(limit, f"{healthy_s:.2f} s", healthy_s <= healthy_within_s)

@@ -4,27 +4,27 @@ clients that leave. Ends with status 1 when one got another's answer, or none.""
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from dataclasses import asdict
-from pathlib import Path
 
 import uvloop
 
 from benchmarks.chaos.builds import build_all
+from benchmarks.chaos.document import write_document
+from benchmarks.chaos.faults import FAULTS
 from benchmarks.chaos.server import Server
 
 from .load import ask_all
 from .questions import questions
+from .results import Proof, put_proof
 
-FILE = Path(__file__).parents[1] / "results" / "ownership.json"
 CLIENTS = 64
+_ALL = 200_000
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ownership", description=__doc__)
-    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--requests", type=int, default=_ALL)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     builds = build_all()
@@ -42,9 +42,10 @@ def main() -> int:
     for problem in [*found.wrong, *found.lost][:20]:
         print(f"    {problem}")
     right = not found.wrong and not found.lost and found.asked == asked.requests
-    if asked.requests >= 200_000:
-        told = {**asdict(found), "requests": asked.requests, "clients": CLIENTS, "seconds": round(seconds)}
-        FILE.write_text(json.dumps(told, indent=1) + "\n")
+    if asked.requests >= _ALL:
+        counts = (found.answered, found.left, len(found.wrong), len(found.lost))
+        put_proof(Proof(asked.requests, CLIENTS, *counts, round(seconds)))
+        write_document(FAULTS)
     return 0 if right else 1
 
 

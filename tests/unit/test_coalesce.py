@@ -37,7 +37,11 @@ class Predictor:
     async def send(self, predictions: Sequence[Prediction], timeout_s: float) -> list[PredictorAnswer]:
         call = Call(list(predictions), asyncio.get_running_loop().create_future())
         self.calls.append(call)
-        return await call.result
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await call.result
+        except TimeoutError:
+            raise TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, "too late") from None
 
     def under_way(self) -> list[Call]:
         return [call for call in self.calls if not call.result.done()]
@@ -83,6 +87,23 @@ class Requests(RuleBasedStateMachine):
             asking = self.coalescer.predict(Prediction(payload, b"{}"), 60.0)
             self.asked[payload] = self.loop.create_task(asking)
         settle(self.loop)
+
+    @rule(count=st.integers(1, 3))
+    def ask_in_haste(self, count: int) -> None:
+        """Their time is over at once; whether they were sent by then or not, they are told so."""
+        asked = []
+        for _ in range(count):
+            self.number += 1
+            payload = str(self.number).encode()
+            asking = self.coalescer.predict(Prediction(payload, b"{}"), 0.0)
+            self.asked[payload] = self.loop.create_task(asking)
+            asked.append(self.asked[payload])
+        self.loop.run_until_complete(asyncio.wait(asked, timeout=10))
+        settle(self.loop)
+        for task in asked:
+            error = task.exception()
+            assert isinstance(error, TritonCallError)
+            assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
     @precondition(lambda self: self.predictor.under_way())
     @rule(data=st.data(), fails=st.booleans())
