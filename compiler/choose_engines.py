@@ -103,7 +103,7 @@ def _why_eager(module: ModuleRecord, candidates: Sequence[Candidate], project: P
 
 def _words(attempt: Attempt) -> str:
     if attempt.refused_at == "measure":
-        return f"is {attempt.reason}"
+        return f"is {attempt.reason}" if attempt.measurements else f"cannot be measured: {attempt.reason}"
     stages = {"export": "cannot be exported", "verify": "is not proven equal", "rehearse": "did not pass the rehearsal"}
     return f"{stages[attempt.refused_at or '']}: {attempt.reason}"
 

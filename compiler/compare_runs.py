@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Run = Callable[[Sequence["torch.Tensor"]], Sequence["torch.Tensor"]]
-"""Tensors in the order of the signature, to the tensors of the result."""
+"""Tensors in the order of the signature, to the tensors of the result. Eager's may raise Unequal."""
 
 # Far from what a model was made for it may be ill-conditioned: a softmax tips over, and rounding decides which way. So
 # beyond the recorded calls a difference is excused if eager itself moves by at least a tenth of it when its inputs move
@@ -73,9 +73,12 @@ class Bench:
         """
         Raises:
             EagerFails: eager cannot do it.
+            Unequal: it does more than a graph would.
         """
         try:
             return self.eager(inputs)
+        except Unequal:
+            raise
         except Exception as error:
             raise EagerFails(_first_line(error)) from error
 

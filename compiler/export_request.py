@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cortex_compile.backends.protocol import ExportRequest, SizeProfile
 from cortex_compile.compiler.capture_modules import RecordedCall
 from cortex_compile.compiler.find_positions import Positions, resize_call
+from cortex_compile.compiler.keep_attributes import KeptAttributes
 from cortex_compile.compiler.tensor_sizes import Axis, Family
 from cortex_compile.python_backend.calls import FlatTree, flatten_arguments, leaf_paths, rebuild_arguments
 from cortex_compile.python_backend.manifest import CacheState
@@ -60,11 +61,11 @@ def tensors_only(module: torch.nn.Module, call: RecordedCall) -> torch.nn.Module
 
 @contextmanager
 def left_as_it_was(module: torch.nn.Module) -> Iterator[None]:
-    """Put back for every part what an exporter may change: training flags, which parameters want gradients, and what
-    the buffers hold, since a trace runs the module."""
+    """Put back for every part what an exporter may change: training flags and other attributes, which parameters want
+    gradients, and what the buffers hold, since a trace runs the module."""
     import torch
 
-    flags = [(part, part.training) for part in module.modules()]
+    attributes = KeptAttributes(module)
     gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     buffers = [
         (part, name, buffer, buffer.detach().clone())
@@ -74,8 +75,7 @@ def left_as_it_was(module: torch.nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for part, training in flags:
-            part.training = training
+        attributes.put_back()
         for parameter, requires_grad in gradients:
             parameter.requires_grad = requires_grad
         with torch.no_grad():

@@ -32,7 +32,7 @@ class WatchedCall:
         self._argument_versions = _versions(arguments.tensors)
         self._state = dict(_state(module))
         self._state_versions = _versions(self._state.values())
-        self._attributes = {key: (value, _items(value)) for key, value in _attributes(module)}
+        self._attributes = {key: (value, _items(value)) for key, value in attributes_of(module)}
 
     def side_effect(self, result: Any, repeat: Callable[[], Any]) -> str | None:
         """What a graph would not do, and what to change, in the user's terms; None where there is nothing.
@@ -87,17 +87,17 @@ class WatchedCall:
         return next((f"{kind} {name!r}" for kind, name in changed), None)
 
     def _changed_attribute(self) -> str | None:
-        now = dict(_attributes(self._module))
+        now = dict(attributes_of(self._module))
         for key in self._attributes.keys() | now.keys():
             if key not in now or key not in self._attributes:
-                return _dotted(key)
+                return dotted(key)
             before, items = self._attributes[key]
             value = now[key]
             if value is before:
                 if not _same_items(items, _items(value)):
-                    return _dotted(key)
+                    return dotted(key)
             elif not (is_plain(value) and type(value) is type(before) and value == before):
-                return _dotted(key)
+                return dotted(key)
         return None
 
     def _changed_arguments(self) -> str | None:
@@ -136,14 +136,15 @@ def _state(module: Any) -> Iterator[tuple[tuple[str, str], Any]]:
         yield ("buffer", name), tensor
 
 
-def _attributes(module: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+def attributes_of(module: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+    """By the path of the part and the name, without what torch keeps there."""
     for path, part in module.named_modules():
         for name, value in vars(part).items():
             if name not in _NOT_ATTRIBUTES:
                 yield (path, name), value
 
 
-def _dotted(key: tuple[str, str]) -> str:
+def dotted(key: tuple[str, str]) -> str:
     return ".".join(part for part in key if part)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportRequest, Refused, Session
 from cortex_compile.compiler.artifacts import Attempt, Measurement, SizeCurve, Verdict
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
+from cortex_compile.compiler.compare_runs import Run, Unequal
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.find_positions import Positions, find_positions
+from cortex_compile.compiler.keep_attributes import KeptAttributes
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
 from cortex_compile.compiler.measure_sizes import measure_sizes
 from cortex_compile.compiler.memory_use import own_mib
@@ -139,7 +141,7 @@ def _export_and_verify(
     tell("export")
     request = make_export_request(captured.module, call, varying, positions, exporter)
     try:
-        with _no_grad():
+        with _no_grad(), left_as_it_was(captured.module):
             request.module(*request.examples)
     except Exception as error:
         return Attempt(engine.name, "export", f"eager fails on other sizes than the samples': {_first_line(error)}", "")
@@ -159,7 +161,7 @@ def _export_and_verify(
     exported = _with_names(exported, dimensions)
     with _no_grad():
         proof = verify_numerics(
-            lambda tensors: request.module(*tensors),
+            _eager(request, KeptAttributes(captured.module)),
             lambda tensors: _run(session, tensors),
             [recorded.arguments.tensors for recorded in signature.calls],
             dimensions,
@@ -175,6 +177,19 @@ def _export_and_verify(
     variant = _variant(variant_name, signature, request, exported, proof, dimensions)
     variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
     return _Equal(variant, session, proof.verdict, dimensions, positions, session_mib)
+
+
+def _eager(request: ExportRequest, attributes: KeptAttributes) -> Run:
+    def run(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        try:
+            result: Sequence[torch.Tensor] = request.module(*tensors)
+        finally:
+            changed = attributes.put_back()
+        if changed is not None:
+            raise Unequal(f"at this size the module sets its own attribute {changed!r}, as a graph would not")
+        return result
+
+    return run
 
 
 def _dimensions(exported: ExportedGraph, request: ExportRequest, varying: Sequence[Family]) -> dict[str, Family]:
@@ -312,8 +327,9 @@ def _measure(
     speedup = math.prod(measurement.speedup for measurement in measurements) ** (1 / len(measurements))
     if speedup < MINIMUM_SPEEDUP:
         return tuple(measurements), (), f"not faster than eager: {speedup:.2f}×, needed are {MINIMUM_SPEEDUP}×"
-    with _no_grad():
-        call = signature.calls[0]
+    call = signature.calls[0]
+    curves: tuple[SizeCurve, ...] = ()
+    with _no_grad(), suppress(Exception):  # nothing is decided by them
         curves = measure_sizes(
             lambda tensors: call_with(eager, call, tensors),
             lambda tensors: call_with(compiled, call, tensors),

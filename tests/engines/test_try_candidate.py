@@ -175,6 +175,33 @@ def test_where_a_graph_is_not_equal_the_next_exporter_is_asked(tmp_path: Path) -
     assert "torchscript" not in found.reason, "the same reason is told once"
 
 
+def test_where_a_module_sets_an_attribute_at_some_sizes_those_run_eager(tmp_path: Path) -> None:
+    """As Swin does: its windows are made smaller for a small image, and stay so."""
+
+    class Windows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.window = 4
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[1] < self.window:
+                self.window = x.shape[1]
+                self.told = True
+            return x - x[:, : self.window].mean(1, keepdim=True)
+
+    predictor = Predictor(Windows())
+    captured = capture(predictor, lambda net: net(torch.rand(2, 8)), lambda net: net(torch.rand(2, 12)))
+    found, variant = attempt(captured, tmp_path)
+    assert variant is not None, found.reason
+    (length,) = [each for each in variant.dimensions if each.name != variant.batch_dimension]
+    assert length.minimum == 4
+    assert found.verdict is not None
+    (why,) = [each.why_no_smaller for each in found.verdict.bounds if each.dimension == length.name]
+    assert "sets its own attribute" in why
+    assert vars(predictor.net).get("window") == 4
+    assert "told" not in vars(predictor.net)
+
+
 def test_the_tolerance_decides(tmp_path: Path) -> None:
     class Double(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
