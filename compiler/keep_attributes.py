@@ -1,7 +1,8 @@
-"""The attributes of a module, put back where a call changed them.
+"""The attributes and buffers of a module, put back where a call changed them.
 
-Some modules set attributes only on some sizes: a window that is made smaller for a small image, and stays so. A graph
-leaves that out, so at such a size it is not the module; and all that is compared later needs the module as it was.
+Some modules set them only on some sizes: a window that is made smaller for a small image, and stays so; a table of
+positions that grows. A graph leaves that out, so at such a size it is not the module; and all that is compared later
+needs the module as it was.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class KeptAttributes:
         self._module = module
         self._parts = dict(module.named_modules())
         self._kept = dict(attributes_of(module))
+        self._buffers = [(part, name, part._buffers[name]) for part in self._parts.values() for name in part._buffers]
 
     def put_back(self) -> str | None:
         """The name of one that was not as it had been, or None."""
@@ -39,4 +41,8 @@ class KeptAttributes:
                 setattr(self._parts[path], name, before)
             if not (is_plain(after) and type(before) is type(after) and before == after):
                 changed = dotted(key)
+        for part, name, buffer in self._buffers:
+            if part._buffers.get(name) is not buffer:
+                part._buffers[name] = buffer
+                changed = name
         return changed

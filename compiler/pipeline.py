@@ -7,7 +7,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -133,13 +133,22 @@ def _write_until_equal(
 ) -> tuple[Trial, tuple[Choice, ...], Rehearsal]:
     """Rehearse what was written; if the predictor answers otherwise than eager, write it again with more caution.
 
-    What computes with less than fp32 goes first, since its answers are compared nowhere else; then all cores.
+    A core that does not come up goes by itself. If answers differ, what computes with less than fp32 goes first, since
+    it is compared nowhere else; then all cores.
     """
+    absent: dict[str, str] = {}
     while True:
         choices = choose_engines(trial, project)
+        for name, reason in absent.items():
+            choices = _without({name}, choices, reason)
         _write(project, trial, choices, build)
         tell("rehearse: answer the samples eager and from the build")
         rehearsal = _rehearse(project, build, work)
+        not_up = {core: state for core, state in rehearsal.states.items() if state != "compiled"}
+        if not_up:
+            absent |= {core: f"it did not come up from the build: {state}" for core, state in not_up.items()}
+            tell(f"{', '.join(not_up)} did not come up from the build; writing it again without")
+            continue
         problem = _problem(rehearsal)
         if problem is None:
             return trial, choices, rehearsal
@@ -148,14 +157,18 @@ def _write_until_equal(
         tell(f"{problem}; going back to fp32")
         trial = without_reduced_precision(trial, problem)
     tell(f"{problem}; writing the build without compiled modules")
-    choices = tuple(
-        replace(choice, engine="eager", placement="local", core=None, reason=f"stays eager: {problem}")
-        if choice.core is not None
+    choices = _without({choice.core.core.name for choice in choices if choice.core is not None}, choices, problem)
+    _write(project, trial, choices, build)
+    return trial, choices, _rehearse(project, build, work)
+
+
+def _without(names: Collection[str], choices: tuple[Choice, ...], reason: str) -> tuple[Choice, ...]:
+    return tuple(
+        replace(choice, engine="eager", placement="local", core=None, reason=f"stays eager: {reason}")
+        if choice.core is not None and choice.core.core.name in names
         else choice
         for choice in choices
     )
-    _write(project, trial, choices, build)
-    return trial, choices, _rehearse(project, build, work)
 
 
 def _problem(rehearsal: Rehearsal) -> str | None:
@@ -163,9 +176,6 @@ def _problem(rehearsal: Rehearsal) -> str | None:
         if not sample.answers_equal:
             what = f": {answer_difference_in_words(sample.worst)}" if sample.worst is not None else ""
             return f"the predictor answered {sample.name} otherwise with the compiled modules than without{what}"
-    for core, state in rehearsal.states.items():
-        if state != "compiled":
-            return f"core {core} did not come up from the build: {state}"
     speedups = [sample.speedup for sample in rehearsal.samples]
     if rehearsal.states and statistics.geometric_mean(speedups) < SLOWER:
         return f"the predictor was slower with the compiled modules ({statistics.geometric_mean(speedups):.2f}×)"
