@@ -43,7 +43,15 @@ def read_rows() -> dict[str, Row]:
     by_hand = yaml.safe_load((ZOO / "by_hand.yaml").read_text())
     rows = [Row(name, "by hand", **row) for name, row in by_hand.items()]
     rows += [
-        Row(name, row["kind"], row["model"], f"predictor.nets[{name!r}]", architecture=row)
+        Row(
+            name,
+            row["kind"],
+            row["model"],
+            f"predictor.nets[{name!r}]",
+            # ViLT shuffles the patches of an image, in any mode.
+            stays_eager=row.get("stays_eager"),
+            architecture=row,
+        )
         for name, row in architectures.items()
     ]
     return {row.name: row for row in rows}
