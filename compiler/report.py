@@ -34,7 +34,8 @@ def read_report(folder: Path) -> Report:
         raise BuildError(f"{path}: cannot be read ({error}). Compile again.") from error
     found = value.get("version") if isinstance(value, dict) else None
     if found != REPORT_VERSION:
-        raise BuildError(f"{path}: version {found!r}, this release reads version {REPORT_VERSION}. Compile again.")
+        expected = f"this release reads version {REPORT_VERSION}"
+        raise BuildError(f"{path}: version {found!r:.80}, {expected}. Compile again.")
     try:
         return from_json(Report, value)
     except ValueError as error:

@@ -16,6 +16,8 @@ __all__ = ["YamlFile", "read_yaml"]
 
 Key = str | int
 
+_MOST_VALUES = 100_000
+
 
 @dataclass(frozen=True)
 class YamlFile:
@@ -57,6 +59,7 @@ def read_yaml(path: Path) -> YamlFile:
         loader = _CortexLoader(text)
         try:
             root = loader.get_single_node()
+            _count_values(root, {})
             return YamlFile(path, None if root is None else loader.construct_document(root), root)
         finally:
             loader.dispose()
@@ -79,6 +82,27 @@ def _child(node: yaml.Node | None, key: Key) -> tuple[int, yaml.Node] | None:
     return None
 
 
+def _count_values(node: yaml.Node | None, counted: dict[yaml.Node, int | None]) -> int:
+    """How many values there are where each alias is written out: a few lines of them can stand for billions."""
+    if node in counted:
+        count = counted[node]
+        if count is None:
+            raise _problem("an alias stands for what it is itself a part of", node)
+        return count
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    counted[node] = None
+    pairs = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    count = counted[node] = 1 + sum(_count_values(part, counted) for part in pairs)
+    if count > _MOST_VALUES:
+        raise _problem(f"its aliases stand for more than {_MOST_VALUES} values", node)
+    return count
+
+
+def _problem(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, text, node.start_mark)
+
+
 class _CortexLoader(yaml.SafeLoader):
     """SafeLoader that reads scalars as Cortex's Go parser did, and refuses one key twice.
 
@@ -91,8 +115,7 @@ class _CortexLoader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
                 continue
             if key.value in seen:
-                problem = f"the key {key.value!r} stands twice, first on line {seen[key.value]}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                raise _problem(f"the key {key.value!r} stands twice, first on line {seen[key.value]}", key)
             seen[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 

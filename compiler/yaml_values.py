@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
 from cortex_compile.python_backend.names import ENDPOINT, MAX_NAME_LENGTH, NAME, is_endpoint, is_name, is_variable
+from cortex_compile.python_backend.request import LONGEST_TIMEOUT_S
 
 __all__ = [
     "Count",
@@ -96,8 +97,8 @@ def _read_timeout_s(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError("seconds, as a number or as a duration such as '5m'")
     seconds = parse_duration_s(value) if isinstance(value, str) else float(value)
-    if not 0 < seconds < float("inf"):
-        raise ValueError("more than 0 seconds")
+    if not 0 < seconds <= LONGEST_TIMEOUT_S:
+        raise ValueError(f"more than 0 seconds, and at most {LONGEST_TIMEOUT_S}")
     return seconds
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import posixpath
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .names import is_endpoint, is_file_name, is_inside, is_name, is_variable
+from .request import LONGEST_TIMEOUT_S
 
 if TYPE_CHECKING:
     from .manifest import Core, Manifest
@@ -45,7 +45,7 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, Any, str]]:
     for field in ("processes_per_replica", "threads_per_process", "max_replica_concurrency", "max_body_bytes"):
         if not 1 <= getattr(manifest, field) <= _MOST:
             yield field, getattr(manifest, field), f"a number from 1 to {_MOST}"
-    if not 0 < manifest.request_timeout_s < math.inf:
+    if not 0 < manifest.request_timeout_s <= LONGEST_TIMEOUT_S:
         yield "request_timeout_s", manifest.request_timeout_s, "a number of seconds"
     for path, digest in manifest.files.items():
         if not _is_file_of_build(path, manifest.name):

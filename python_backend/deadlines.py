@@ -36,9 +36,13 @@ _current: ContextVar[_Place | None] = ContextVar("cortex_compile_deadline", defa
 
 
 class Deadlines:
-    """Those of one process, which is at no more than ``at_once`` predictions."""
+    """Those of one process, which is at no more than ``at_once`` predictions.
 
-    def __init__(self, at_once: int) -> None:
+    Each has ``at_least_s``: a client may wait for less, but not have the process ended for that.
+    """
+
+    def __init__(self, at_once: int, at_least_s: float) -> None:
+        self._at_least_s = at_least_s
         self._free: list[_Place] = []
         folder = os.environ.get(FOLDER_VARIABLE)
         if folder is not None:
@@ -54,7 +58,7 @@ class Deadlines:
             yield
             return
         place = self._free.pop()
-        place.table[place.index] = time.monotonic() + timeout_s
+        place.table[place.index] = time.monotonic() + max(timeout_s, self._at_least_s)
         token = _current.set(place)
         try:
             yield

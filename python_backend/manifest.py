@@ -319,7 +319,9 @@ def read_manifest(path: Path) -> Manifest:
         raise BuildError(f"{path}: cannot be read ({error}). Compile again.") from error
     found = value.get("version") if isinstance(value, dict) else None
     if found != MANIFEST_VERSION:
-        raise BuildError(f"{path}: version {found!r}, this release reads version {MANIFEST_VERSION}. Compile again.")
+        raise BuildError(
+            f"{path}: version {found!r:.80}, this release reads version {MANIFEST_VERSION}. Compile again."
+        )
     try:
         manifest = from_json(Manifest, value)
         check_manifest(manifest)

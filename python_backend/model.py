@@ -79,7 +79,7 @@ class TritonPythonModel:
         self._shares = manifest.processes_per_replica > 1
         at_once = threads * (batching.max_batch_size if batching else 1)
         self._in_flight = threading.BoundedSemaphore(at_once if self._shares else manifest.max_replica_concurrency)
-        self._deadlines = Deadlines(threads)
+        self._deadlines = Deadlines(threads, at_least_s=manifest.request_timeout_s)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=self._begin_thread)
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.

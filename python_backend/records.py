@@ -57,7 +57,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(item, part, f"{where}[{index}]") for index, (item, part) in enumerate(pairs))
     if origin is dict:
         _expect(isinstance(value, dict), "an object", value, where)
-        return {key: _convert(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {key: _convert(arguments[1], item, f"{where}[{key!r:.80}]") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return _convert_dataclass(hint, value, where)
     if hint in (Path, bytes):
@@ -89,7 +89,7 @@ def _convert_dataclass(hint: Any, value: Any, where: str) -> Any:
     prefix = f"{where}." if where else ""
     for key in value:
         if key not in fields:
-            raise ValueError(f"{prefix}{key} is not a field of {hint.__name__}")
+            raise ValueError(f"{where or 'value'}: {key!r:.80} is not a field of {hint.__name__}")
     found = {}
     for name, field in fields.items():
         if name in value:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starlette.datastructures import FormData, Headers, QueryParams
 
-__all__ = ["BadRequest", "Request", "parse_headers", "parse_payload", "parse_query_params", "request_from_context"]
+__all__ = [
+    "LONGEST_TIMEOUT_S",
+    "BadRequest",
+    "Request",
+    "parse_headers",
+    "parse_payload",
+    "parse_query_params",
+    "request_from_context",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ class Request:
     def header(self, name: str) -> str | None:
         """The first header of this name, which is given in lower case."""
         return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+# Timers and gRPC take no more than some centuries.
+LONGEST_TIMEOUT_S = 10**9
 
 
 class BadRequest(Exception):
@@ -62,8 +74,9 @@ def request_from_context(body: bytes, context: bytes | None) -> Request:
         if method not in ("POST", "GET"):
             raise TypeError("method is neither POST nor GET")
         timeout_s = value.get("timeout_s")
-        if not isinstance(timeout_s, int | float | None):
-            raise TypeError("timeout_s is not a number")
+        # Written so that NaN fits no more than true, or a number that no float holds.
+        if timeout_s is not None and (isinstance(timeout_s, bool) or not 0 <= timeout_s <= LONGEST_TIMEOUT_S):
+            raise TypeError(f"timeout_s is not a number from 0 to {LONGEST_TIMEOUT_S}")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         expected = '{"content_type": "...", "query_string": "...", "headers": [["name", "value"]], "timeout_s": 60}'
         raise _bad_json(f"context: {error}; expected JSON {expected}") from error

@@ -6,17 +6,14 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from ..contract.live import Live, Received
+from .examples import examples
+
+SETTINGS = examples(0.1)
 
 __all__ = ["REQUESTS", "SETTINGS", "FuzzedRequest", "check_answer", "multipart_requests", "send"]
-
-# The same requests in every run; what a run has found becomes an @example.
-SETTINGS = settings(
-    max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
 
 # Every status that a request alone can lead to.
 EXPECTED = {200, 400, 413}

@@ -182,7 +182,7 @@ HOSTILE = [
     ({"cores": [1]}, r"cores\[0\]: expected an object"),
     ({"requirements": "numpy"}, "requirements: expected a list"),
     ({"config": [1]}, "config: expected an object"),
-    ({"surprise": 1}, "surprise is not a field"),
+    ({"surprise": 1}, "'surprise' is not a field of Manifest"),
     ({"version": 10**100}, "version 1000.*, this release reads version 1"),
     ({"version": [[]]}, "version .*, this release reads"),
 ]
