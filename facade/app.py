@@ -20,9 +20,11 @@ from .client_limit import ClientLimit
 from .core_figures import CoreFigures
 from .cors import allow_origins
 from .hot_path import HotPath
+from .lost_calls import LostCalls
 from .metrics import FacadeMetrics
 from .openapi import describe_apis
 from .readiness import Readiness
+from .repair_figures import RepairFigures
 from .request_id import RequestIdMiddleware
 from .require_key import RequireKey
 from .routes import PredictionRoute
@@ -40,11 +42,15 @@ def create_app(
     settings: FacadeSettings,
     metrics: FacadeMetrics | None = None,
     faults: Callable[[], Mapping[str, str]] = dict,
+    repairs: Callable[[], Mapping[str, Mapping[str, int]]] = dict,
+    lost_calls: LostCalls | None = None,
 ) -> FastAPI:
     """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped.
 
     Args:
         faults: why a model is not ready, by its name, and "" for the server.
+        repairs: how often something was replaced, by API, or "" for the server, and reason.
+        lost_calls: is told when, if there is somebody to tell it.
 
     Raises:
         UsageError: two APIs have one name or endpoint, an endpoint is the facade's own, or the API keys are wrong.
@@ -62,8 +68,10 @@ def create_app(
     cores = CoreFigures(settings.metrics_address, [api.name for api in apis], settings.readiness_timeout_s)
     readiness = app.state.readiness = Readiness(apis, triton, cores, settings, faults)
     # One for each API, not for each path: an API has one limit.
-    routes = {api.name: PredictionRoute(PredictionService(api, triton), metrics.of_api(api.name)) for api in apis}
-    _add_own_routes(app, readiness, metrics, cores)
+    lost_calls = lost_calls or LostCalls(repairs())
+    services = {api.name: PredictionService(api, triton, lost_calls) for api in apis}
+    routes = {name: PredictionRoute(service, metrics.of_api(name)) for name, service in services.items()}
+    _add_own_routes(app, readiness, metrics, cores, RepairFigures(repairs))
     _explain_errors(app, paths)
     _describe(app, paths)
     hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app.build_middleware_stack())
@@ -80,7 +88,9 @@ def _guard(app: ASGIApp, settings: FacadeSettings) -> ASGIApp:
     return app if settings.api_keys is None else RequireKey(app, ApiKeys(settings.api_keys))
 
 
-def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics, cores: CoreFigures) -> None:
+def _add_own_routes(
+    app: FastAPI, readiness: Readiness, metrics: FacadeMetrics, cores: CoreFigures, repairs: RepairFigures
+) -> None:
     @app.get("/healthz", tags=["server"], summary="Whether the server itself is alive")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
@@ -94,7 +104,8 @@ def _add_own_routes(app: FastAPI, readiness: Readiness, metrics: FacadeMetrics, 
 
     @app.get("/metrics", tags=["server"], summary="Prometheus's text format", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
-        return Response(metrics.as_text() + await cores.as_text(), media_type=CONTENT_TYPE_LATEST)
+        text = metrics.as_text() + repairs.as_text() + await cores.as_text()
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def _explain_errors(app: FastAPI, paths: dict[str, ApiRoute]) -> None:

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from cortex_compile.errors import UsageError
 
 from .app import create_app
+from .lost_calls import LostCalls
 from .metrics import FacadeMetrics
 from .orders import State
 from .readiness import Readiness
@@ -34,12 +35,15 @@ class ChangingApp:
         self._triton = triton
         self._settings = settings
         self._metrics = metrics
+        self._lost_calls = LostCalls(state.repairs)
         self._state = state
         self._is_stopping = False
         self._app = self._create(state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        # Not the application itself, whose own telemetry comes before all else.
+        assert self._app.middleware_stack is not None
+        await self._app.middleware_stack(scope, receive, send)
 
     @property
     def serial(self) -> int:
@@ -60,6 +64,7 @@ class ChangingApp:
                 _log.error("%s; what was served before it is served on", error)
                 return
         self._state = state
+        self._lost_calls.note(state.repairs)
 
     def stop(self, reason: str) -> None:
         """Not ready from now on; what comes is answered."""
@@ -67,4 +72,12 @@ class ChangingApp:
         self.readiness.turn_off(reason)
 
     def _create(self, state: State) -> FastAPI:
-        return create_app(state.apis, self._triton, self._settings, self._metrics, lambda: self._state.faults)
+        return create_app(
+            state.apis,
+            self._triton,
+            self._settings,
+            self._metrics,
+            faults=lambda: self._state.faults,
+            repairs=lambda: self._state.repairs,
+            lost_calls=self._lost_calls,
+        )

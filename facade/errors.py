@@ -53,6 +53,11 @@ _BY_CODE = {
 _DEAD_PROCESS = "is not healthy"
 
 
+def is_lost(code: grpc.StatusCode, details: str) -> bool:
+    """Whether a call failed because Triton, or the model's process, was not there or ended: no answer is to come."""
+    return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND) or _DEAD_PROCESS in details
+
+
 def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
     """The answer for a call to Triton that failed. An error of the predictor is no such failure."""
     status_code, message = _BY_CODE.get(code, _INTERNAL)

@@ -19,6 +19,8 @@ class State:
     apis: tuple[ApiRoute, ...]
     faults: dict[str, str] = field(default_factory=dict)
     """Why a model is not ready, by its name, and "" for the server; none while all is well."""
+    repairs: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How often something was replaced, by API, or "" for the server, and reason."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from .triton_client import TritonPredictorClient
 
 __all__ = ["Readiness"]
 
+_SERVER = ""
+
 
 class Readiness:
     """Ready while Triton and every predictor's model are, until it is turned off for good."""
@@ -44,6 +46,10 @@ class Readiness:
         """
         if self._off_because is not None:
             return {"ready": False, "reason": self._off_because}
+        if _SERVER in self._faults():
+            # It would not answer, or not in time.
+            nothing = dict.fromkeys(self._names, False)
+            return {"ready": False, "triton": False, "models": nothing, "drift": None, "faults": dict(self._faults())}
         server, *models = await asyncio.gather(
             self._triton.is_server_ready(self._timeout_s),
             *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .api_route import ApiRoute
 from .coalesce import Coalescer, Prediction
-from .errors import error_of_triton, overloaded
+from .errors import error_of_triton, is_lost, overloaded
 from .headers import RawHeaders
+from .lost_calls import LostCalls
 from .triton_client import PredictorAnswer, PredictorStream, TritonCallError, TritonPredictorClient
 
 __all__ = ["BrokenStream", "PredictionService", "context_of"]
 
 _log = logging.getLogger(__name__)
+
+# How often a model that is being loaded again is asked for.
+_LOOK_EVERY_S = 0.1
 
 
 class BrokenStream(Exception):
@@ -25,9 +31,10 @@ class BrokenStream(Exception):
 class PredictionService:
     """One API: asks its model, never more often at a time than the API allows."""
 
-    def __init__(self, api: ApiRoute, triton: TritonPredictorClient) -> None:
+    def __init__(self, api: ApiRoute, triton: TritonPredictorClient, lost_calls: LostCalls) -> None:
         self.api = api
         self._triton = triton
+        self._lost_calls = lost_calls
         self._in_flight = 0
         self._coalescer = Coalescer(self._ask_for_many, api.shared_calls) if api.shared_calls else None
 
@@ -65,15 +72,38 @@ class PredictionService:
 
     async def _ask(self, body: bytes, context: bytes, headers: RawHeaders) -> PredictorAnswer:
         name, timeout_s = self.api.name, self.api.request_timeout_s
+        deadline = time.monotonic() + timeout_s
         try:
-            if self._coalescer is not None:
-                return await self._coalescer.predict(Prediction(body, context), timeout_s)
-            ask = self._triton.stream if self.api.streaming else self._triton.predict
-            return await ask(name, body, context, timeout_s)
+            try:
+                return await self._ask_once(body, context, timeout_s)
+            except TritonCallError as failure:
+                if not self.api.idempotent or not is_lost(failure.code, failure.details):
+                    raise
+                left_s = await self._wait_until_ready(deadline)
+                if left_s <= 0:
+                    raise
+                _log.warning("%s: request %s was lost (%s), and is asked again", name, _id_of(headers), failure)
+                return await self._ask_once(body, context, left_s)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
             _log.error("%s: request %s answered with %d: %s", name, _id_of(headers), error.status_code, failure)
             raise error from failure
+
+    async def _ask_once(self, body: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
+        if self._coalescer is not None:
+            return await self._lost_calls.run(
+                self.api.name, self._coalescer.predict(Prediction(body, context), timeout_s)
+            )
+        ask = self._triton.stream if self.api.streaming else self._triton.predict
+        return await self._lost_calls.run(self.api.name, ask(self.api.name, body, context, timeout_s))
+
+    async def _wait_until_ready(self, deadline: float) -> float:
+        """How much time is left when the model is ready, of which a process died; 0 if it was not in time."""
+        while (left_s := deadline - time.monotonic()) > 0:
+            if await self._triton.is_model_ready(self.api.name, left_s):
+                return left_s
+            await asyncio.sleep(min(_LOOK_EVERY_S, left_s))
+        return 0.0
 
     async def _ask_for_many(self, predictions: Sequence[Prediction], timeout_s: float) -> list[PredictorAnswer]:
         if len(predictions) == 1:
@@ -90,7 +120,7 @@ class PredictionService:
             BrokenStream: there is none, and there should be.
         """
         try:
-            return await rest.next_chunk()
+            return await self._lost_calls.run(self.api.name, rest.next_chunk())
         except TritonCallError as failure:
             _log.error("%s: request %s was answered in part: %s", self.api.name, _id_of(headers), failure)
             raise BrokenStream from failure

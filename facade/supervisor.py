@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -65,12 +66,14 @@ class FacadeSupervisor:
         when_ready: Callable[[], None],
         poll_triton: Callable[[], int | None],
         health: Callable[[], Mapping[str, str]],
+        repairs: Callable[[], Mapping[str, Mapping[str, int]]] = dict,
     ) -> None:
         """Serve until SIGTERM or SIGINT; then let the workers answer what is under way and return.
 
         Args:
             poll_triton: gives Triton's exit status once it has ended.
             health: why a model is not ready, by its name, and "" for the server.
+            repairs: how often something was replaced, by API, or "" for the server, and reason.
 
         Raises:
             LaunchError: Triton ended, or a worker does not start.
@@ -81,7 +84,8 @@ class FacadeSupervisor:
             self._update(apis=tuple(apis))
             announced, triton_status = False, None
             while not self._signals and triton_status is None:
-                self._update(faults=dict(health()))
+                counts = {api: dict(reasons) for api, reasons in repairs().items()}
+                self._update(faults=dict(health()), repairs=counts)
                 for slot in self._slots:
                     slot.look_after(Order(triton_address, settings, self._folder, not announced, self._state))
                 if not announced and all(slot.serves() for slot in self._slots):
@@ -114,12 +118,23 @@ class FacadeSupervisor:
         """What is served now."""
         return self._state.apis
 
-    def _update(self, *, apis: tuple[ApiRoute, ...] | None = None, faults: dict[str, str] | None = None) -> int:
+    def _update(
+        self,
+        *,
+        apis: tuple[ApiRoute, ...] | None = None,
+        faults: dict[str, str] | None = None,
+        repairs: dict[str, dict[str, int]] | None = None,
+    ) -> int:
         with self._lock:
             old = self._state
-            wanted = (old.apis if apis is None else apis, old.faults if faults is None else faults)
-            if wanted != (old.apis, old.faults):
-                self._state = State(old.serial + 1, *wanted)
+            wanted = State(
+                old.serial,
+                old.apis if apis is None else apis,
+                old.faults if faults is None else faults,
+                old.repairs if repairs is None else repairs,
+            )
+            if wanted != old:
+                self._state = replace(wanted, serial=old.serial + 1)
             return self._state.serial
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from cortex_compile.errors import LaunchError, UsageError
 if TYPE_CHECKING:
     from cortex_compile.launchers.protocol import Endpoints, Launcher
 
-__all__ = ["STARTED", "Runtime", "parse_runtime", "running_triton"]
+__all__ = ["STARTED", "RunningTriton", "Runtime", "parse_runtime", "running_triton"]
 
 # What we start ourselves; anything else is the address of a Triton that runs.
 STARTED = ("embedded", "docker", "image")
@@ -54,22 +54,37 @@ def parse_runtime(
     return Runtime("running", ports, address=_address_of(text))
 
 
+@dataclass(frozen=True)
+class RunningTriton:
+    """Where it listens, and how it is: ``launchers/protocol.py`` says what the three tell."""
+
+    addresses: Endpoints
+    poll: Callable[[], int | None]
+    health: Callable[[], Mapping[str, str]]
+    repairs: Callable[[], Mapping[str, Mapping[str, int]]]
+
+
 @contextlib.contextmanager
-def running_triton(runtime: Runtime, builds: Sequence[Path]) -> Iterator[tuple[Endpoints, Callable[[], int | None]]]:
-    """Where Triton listens, and what tells whether it has ended. One that was started is stopped in the end."""
+def running_triton(runtime: Runtime, builds: Sequence[Path]) -> Iterator[RunningTriton]:
+    """Of one that was started, what dies is started again, and it is stopped in the end.
+
+    Raises:
+        LaunchError: it does not start, or something in it failed again and again.
+    """
     from cortex_compile.launchers.protocol import Endpoints
 
     if runtime.address is not None:
         http_port, _, metrics_port = runtime.ports
         host = runtime.address.rpartition(":")[0]
-        yield Endpoints(f"{host}:{http_port}", runtime.address, f"{host}:{metrics_port}"), lambda: None
+        addresses = Endpoints(f"{host}:{http_port}", runtime.address, f"{host}:{metrics_port}")
+        yield RunningTriton(addresses, poll=lambda: None, health=dict, repairs=dict)
         return
     server = _launcher(runtime, builds)
     # Until the facade runs, and takes the signals over.
     signal.signal(signal.SIGTERM, _exit_at_signal)
     try:
         click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
-        yield server.start(), server.poll
+        yield RunningTriton(server.start(), server.poll, server.health, server.repairs)
     except LaunchError as error:
         if server.failure is not None:  # then this is what came of it
             raise LaunchError(server.failure) from error

@@ -127,14 +127,15 @@ def serve(
     _log_to_stderr()
     listeners = listen(host, port, workers)
     url = _url_of(host, listeners[0].getsockname()[1], settings)
-    with FacadeSupervisor(listeners) as facade, running_triton(chosen, builds) as (addresses, poll_triton):
+    with FacadeSupervisor(listeners) as facade, running_triton(chosen, builds) as triton:
         facade.serve(
             routes,
-            addresses.grpc,
-            replace(settings, metrics_address=addresses.metrics),
+            triton.addresses.grpc,
+            replace(settings, metrics_address=triton.addresses.metrics),
             when_ready=lambda: _announce(url, builds, routes, settings),
-            poll_triton=poll_triton,
-            health=dict,
+            poll_triton=triton.poll,
+            health=triton.health,
+            repairs=triton.repairs,
         )
     click.echo("Stopped.", err=True)
 
