@@ -85,11 +85,11 @@ class BatchedPredictions:
             return []
         with self._deadlines.within(_longest_timeout_s(batch)):
             answers = answer_batch(self._predictor, self._loaded, [waiting.arguments for waiting in batch])
-        stopwatches = [waiting.arrival.stopwatch for waiting in batch]
-        for stopwatch in stopwatches:
+        arrivals = [waiting.arrival for waiting in batch]
+        for arrival in arrivals:
             # Compiled models ran for all of them; the last that was started counted that.
-            stopwatch.core_s = stopwatches[-1].core_s
-        return [replace(answer, timing=watch.read()) for answer, watch in zip(answers, stopwatches, strict=True)]
+            arrival.stopwatch.core_s = arrivals[-1].stopwatch.core_s
+        return [replace(answer, timing=item.read_time()) for answer, item in zip(answers, arrivals, strict=True)]
 
     def _log_errors(self, batch: list[_Waiting], answers: list[Answer]) -> None:
         """Once for each error, though the whole batch got it."""

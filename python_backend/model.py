@@ -22,7 +22,7 @@ from typing import Any
 
 from .after_answer import AfterAnswer
 from .answer import Answer, answer, answer_bad_request, begin_answer, describe_error
-from .arrival import TOO_LATE, Arrival
+from .arrival import TOO_LATE, Arrival, UsualTime
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
 from .core_metrics import CoreMetrics
@@ -69,6 +69,7 @@ class TritonPythonModel:
         self._told_of_whole_streams = False
         self._core_metrics: CoreMetrics | None = None
         self._after_answer = AfterAnswer()
+        self._usual_time = UsualTime()
         batching = manifest.server_side_batching
         dispatch = manifest.dispatch
         threads = dispatch.threads if dispatch is not None else manifest.threads_per_process
@@ -155,7 +156,7 @@ class TritonPythonModel:
             return
         call = PendingCall(len(predictions), partial(self._reply, sender))
         for index, prediction in enumerate(predictions):
-            arrival, finish = Arrival(prediction, sender.is_cancelled), partial(call.finish, index)
+            arrival, finish = Arrival(prediction, sender.is_cancelled, self._usual_time), partial(call.finish, index)
             if not self._in_flight.acquire(blocking=self._shares):
                 finish(_OVERLOADED)
             elif self._batches is not None:
@@ -226,7 +227,7 @@ class TritonPythonModel:
                 self._log(arrival, result.error)
             if isinstance(result, Answer) and result.streamed:
                 self._tell_of_whole_streams()
-            return replace(result, timing=arrival.stopwatch.read())
+            return replace(result, timing=arrival.read_time())
         except BadRequest as problem:
             return answer_bad_request(problem)
         except BaseException:

@@ -10,14 +10,21 @@ __all__ = ["PROJECT", "build_all"]
 
 PROJECT = Path(__file__).with_name("project")
 _FOLDER = Path(__file__).parents[2] / "build" / "chaos"
-_OPTIONS = {"near": ("cortex.yaml",), "far": ("cortex.yaml",), "slow": ("slow.yaml", "--no-compile")}
+_OPTIONS = {
+    "near": ("near", "cortex.yaml"),
+    "next": ("near", "cortex.yaml", "--no-compile"),
+    "far": ("far", "cortex.yaml"),
+    "slow": ("slow", "slow.yaml", "--no-compile"),
+    "crowded": ("crowded", "slow.yaml", "--no-compile"),
+}
 
 
 def build_all() -> dict[str, Path]:
-    """The build of each API by its name, compiled as a user does; what has not changed is not compiled again."""
+    """Builds, compiled as a user does: of each API one by its name, and ``next`` of near; what has not changed is not
+    compiled again."""
     builds = {}
-    for name, (config, *options) in _OPTIONS.items():
+    for name, (api, config, *options) in _OPTIONS.items():
         builds[name] = _FOLDER / name
-        words = [str(PROJECT / config), "--name", name, "--output", str(builds[name]), *options]
+        words = [str(PROJECT / config), "--name", api, "--output", str(builds[name]), *options]
         subprocess.run([sys.executable, "-m", "cortex_compile", *words], check=True, capture_output=True, text=True)
     return builds

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from . import client_faults, ending_faults, engine_faults, overload, predictor_faults, process_faults, resource_faults
+from . import (
+    client_faults,
+    crash_loop,
+    ending_faults,
+    engine_faults,
+    overload,
+    predictor_faults,
+    process_faults,
+    resource_faults,
+    update_faults,
+)
 
 __all__ = ["FAULTS"]
 
-_FILES = (predictor_faults, client_faults, overload, engine_faults, process_faults, resource_faults, ending_faults)
+_FILES = (
+    predictor_faults,
+    client_faults,
+    overload,
+    engine_faults,
+    process_faults,
+    update_faults,
+    resource_faults,
+    crash_loop,
+    ending_faults,
+)
 
 FAULTS = {fault.name: fault for file in _FILES for fault in file.FAULTS}

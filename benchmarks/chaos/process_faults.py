@@ -61,8 +61,10 @@ def _stop(part: str) -> Callable[[Stage], None]:
 
 
 def _kill_idempotent(stage: Stage) -> None:
+    server = stage.server
     stage.strike(
         lambda server: os.kill(server.stub("far"), signal.SIGKILL),
+        server=server,
         healthy_within_s=STUB_S + stage.load_s,
         statuses=(),
     )

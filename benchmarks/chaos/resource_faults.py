@@ -22,15 +22,16 @@ from .stage import Fault, Skipped, Stage
 __all__ = ["FAULTS"]
 
 _MIB = 2**20
+_KIB = 1024
 
 
-def _mounting(folder: Path, mib: int) -> list[str]:
+def _mounting(folder: Path, kib: int) -> list[str]:
     """Words before a command that gives it a small file system at ``folder``, which nobody else sees.
 
     Raises:
         Skipped: this user may not.
     """
-    script = f'mount -t tmpfs -o size={mib}m tmpfs {folder} && exec "$@"'
+    script = f'mount -t tmpfs -o size={kib}k tmpfs {folder} && exec "$@"'
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
     if shutil.which("unshare") is None or subprocess.run([*words, "true"], capture_output=True).returncode:
         raise Skipped("mounting a small file system takes root")
@@ -40,13 +41,12 @@ def _mounting(folder: Path, mib: int) -> list[str]:
 @contextlib.contextmanager
 def _filled(file: Path) -> Iterator[None]:
     """All that is left of a file system, taken."""
-    with file.open("wb") as fill:
+    with file.open("wb", buffering=0) as fill:
         try:
             for size in (_MIB, 4096, 1):
                 with contextlib.suppress(OSError):
-                    while True:
-                        fill.write(b"x" * size)
-                        fill.flush()
+                    while fill.write(b"x" * size) == size:
+                        pass
             yield
         finally:
             file.unlink()
@@ -57,7 +57,7 @@ def _seen_by(server: Server, path: str) -> Path:
 
 
 def _shared_memory_full(stage: Stage) -> None:
-    prefix = _mounting(Path("/dev/shm"), 64)
+    prefix = _mounting(Path("/dev/shm"), 64 * _KIB)
     large: list[int] = []
 
     def inject(server: Server) -> None:
@@ -75,7 +75,7 @@ def _shared_memory_full(stage: Stage) -> None:
 
 def _disk_full_while_serving(stage: Stage) -> None:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    prefix = _mounting(folder, 32)
+    prefix = _mounting(folder, 32 * _KIB)
 
     def inject(server: Server) -> None:
         with _filled(_seen_by(server, f"{folder}/fill")):
@@ -94,7 +94,7 @@ def _disk_full_while_compiling(stage: Stage) -> None:
     told = f'"$@" 2>{folder}.said; code=$?; ls {folder}/builds >{folder}.left 2>/dev/null; exit $code'
     command = ["sh", "-c", told, "sh", *words, "--output", f"{folder}/builds/near"]
     environment = {**os.environ, "TMPDIR": str(folder), "CORTEX_COMPILE_CACHE": str(folder / "cache")}
-    ended = subprocess.run([*_mounting(folder, 1), *command], env=environment, capture_output=True, timeout=240)
+    ended = subprocess.run([*_mounting(folder, 300), *command], env=environment, capture_output=True, timeout=240)
     said = Path(f"{folder}.said").read_text().strip().splitlines()
     left = Path(f"{folder}.left").read_text().split()
     last = said[-1] if said else ""
@@ -175,7 +175,7 @@ FAULTS: list[Fault] = [
     Fault("shared memory full", "/dev/shm, of 64 MiB, is filled up while requests of 48 MiB come",
           f"those get 503; {_SAME}", _shared_memory_full),
     Fault("disk full while serving", "the folder of temporary files is filled up", _SAME, _disk_full_while_serving),
-    Fault("disk full while compiling", "temporary files, cache and output have 1 MiB", "an error in one line, and no "
+    Fault("disk full while compiling", "temporary files, cache and output have 300 KiB", "an error in one line, and no "
           "half build", _disk_full_while_compiling),
     Fault("no handles", "the facade may open 5 more files, and 50 clients connect, for 3 s", "who is connected is "
           "answered right; healthy when there are handles again", _no_handles),
