@@ -74,7 +74,7 @@ def create_app(
     _add_own_routes(app, readiness, metrics, cores, RepairFigures(repairs))
     _explain_errors(app, paths)
     _describe(app, paths)
-    hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app.build_middleware_stack())
+    hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app, app.build_middleware_stack())
     # Preflights have no key, but an id and a time.
     answering = allow_origins(_guard(hot_path, settings), settings.cors_origins)
     app.middleware_stack = ServerTimingMiddleware(RequestIdMiddleware(answering))

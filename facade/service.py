@@ -106,12 +106,13 @@ class PredictionService:
         return 0.0
 
     async def _ask_for_many(self, predictions: Sequence[Prediction], timeout_s: float) -> list[PredictorAnswer]:
-        if len(predictions) == 1:
-            (one,) = predictions
-            return [await self._triton.predict(self.api.name, one.payload, one.context, timeout_s)]
+        assert self._coalescer is not None
         payloads = [prediction.payload for prediction in predictions]
         contexts = [prediction.context for prediction in predictions]
-        return await self._triton.predict_many(self.api.name, payloads, contexts, timeout_s)
+        # What may share a call is over so soon that nothing is lost where it cannot be cancelled.
+        quick = self._coalescer.pace.together > 1
+        ask = self._triton.predict_quickly if quick else self._triton.predict_many
+        return await ask(self.api.name, payloads, contexts, timeout_s)
 
     async def next_chunk(self, rest: PredictorStream, headers: RawHeaders) -> bytes | None:
         """The next chunk of an answer; None after the last. ``headers`` are the request's.
