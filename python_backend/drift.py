@@ -1,4 +1,7 @@
-"""Whether a module is the one that was compiled: its class and code, libraries, structure, weights, attributes."""
+"""Whether a module is the one that was compiled: its class and code, libraries, structure, weights.
+
+Attributes and globals are compared at each call: predict may set them before.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,11 @@ from typing import Any
 
 from .fingerprint import (
     class_name,
-    first_changed,
     library_version,
-    locate_attributes,
     packages_of,
     structure_sha256,
     weights_sha256,
 )
-from .globals_read import locate_globals
 from .manifest import Core, Manifest, sha256_of
 
 __all__ = ["find_drift", "hooked_part"]
@@ -40,9 +40,6 @@ def find_drift(core: Core, module: Any, manifest: Manifest, version_folder: Path
         return "its weights differ from the compiled ones; compile again"
     if hooked_part(module) is not None:
         return f"its part {hooked_part(module)!r} has a hook, which a compiled module would not call"
-    changed = first_changed([*locate_attributes(module, core.attributes), *locate_globals(module, core.globals)])
-    if changed is not None:
-        return f"{changed} differs from the compiled one; compile again"
     return None
 
 

@@ -307,6 +307,9 @@ def test_a_changed_attribute_runs_eager(tmp_path: Path) -> None:
     x = torch.randn(2, 4)
     torch.testing.assert_close(predictor.net(x), Deep.forward(predictor.net, x))  # type: ignore[arg-type]
     assert core.counts.eager == {"changed attribute": 1}
+    predictor.net.scale = 2.0  # type: ignore[assignment]
+    predictor.net(x)
+    assert core.counts.compiled == 1
 
 
 def test_an_engine_that_fails_is_replaced_by_eager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
