@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 __all__ = ["examples"]
 
-_TOTAL = 3000
+_TOTAL = 2000
 
 
 def examples(share: float) -> settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 
@@ -91,6 +92,26 @@ def _with_examples(test):  # type: ignore[no-untyped-def]
                 b"3\r\nabc\r\n",
                 b"0\r\n\r\n",
                 b"fffffffffffffffff\r\n",
+                b"3;name=value\r\nabc\r\n0\r\ntrailer: x\r\n\r\n",
+                b"-1\r\n",
+                b"GET http://x/fuzz HTTP/1.1\r\n",
+                b"OPTIONS * HTTP/1.1\r\n",
+                b"CONNECT x:1 HTTP/1.1\r\n",
+                b"POST /%66uzz?%00&%zz HTTP/1.1\r\n",
+                b"POST /..%2f..%2ffuzz#x HTTP/1.1\r\n",
+                b"POST /" + b"q" * 20_000 + b" HTTP/1.1\r\n",
+                b"post /fuzz HTTP/1.1\r\n",
+                b"POST /fuzz\r\n",
+                b"a: " + b"b" * 70_000 + b"\r\n",
+                b"".join(b"a%d: b\r\n" % number for number in range(120)),
+                b"content-type: " + b"\xff" * 5_000 + b"\r\n",
+                b"x-request-id: a\rb\r\n",
+                b"no colon\r\n",
+                b" folded\r\n",
+                b"a\0: b\0\r\n",
+                b"content-length: -1\r\n",
+                b"connection: keep-alive, content-type, x\r\n",
+                b"\n",
             ]
         ),
         max_size=12,
@@ -98,11 +119,17 @@ def _with_examples(test):  # type: ignore[no-untyped-def]
 )
 @_with_examples
 def test_bytes_that_need_not_be_http(live: Live, raw: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", live.port), timeout=TIMEOUT_S) as client:
-        client.sendall(raw)
+    # In two pieces, so that what is split may be split anywhere.
+    middle = len(raw) // 3
+    answer = b""
+    # One that is refused may find the connection closed while it still sends.
+    closed = contextlib.suppress(ConnectionResetError, BrokenPipeError)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=TIMEOUT_S) as client, closed:
+        client.sendall(raw[:middle])
+        client.sendall(raw[middle:])
         client.shutdown(socket.SHUT_WR)
-        answer = b""
         while chunk := client.recv(65536):
             answer += chunk
     assert b"HTTP/1.1 5" not in answer, answer
+    assert b"Traceback" not in answer, answer
     assert live.ask("POST", "/fuzz", b"0").status == 200

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -81,6 +85,66 @@ def test_the_token_is_on_no_command_line_and_in_no_environment(
             assert token not in Path(f"/proc/{pid}/{file}").read_bytes(), (pid, file)
     # The server has it still.
     assert status_of(run.endpoints.http, "/v2/repository/index", "POST", run.server.restricted_headers) == 200
+
+
+@pytest.mark.root
+def test_no_port_answers_another_network_namespace(
+    start_server: Callable[..., RunningServer], tmp_path: Path, neighbour: Neighbour
+) -> None:
+    """What a container or another machine would be: why the holes of this server cannot be reached."""
+    run = start_server(echo_build(tmp_path / "echo"))
+    with socket.create_server((neighbour.our_address, 0)) as control:
+        # There is a way here, as the facade's port would show.
+        assert neighbour.connects_to(control.getsockname()[1])
+    for endpoint in (run.endpoints.http, run.endpoints.grpc, run.endpoints.metrics):
+        assert not neighbour.connects_to(int(endpoint.partition(":")[2])), endpoint
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A network namespace that a cable leads to."""
+
+    name: str
+    our_address: str
+
+    def connects_to(self, port: int) -> bool:
+        ask = f"import socket; socket.create_connection(({self.our_address!r}, {port}), timeout=10)"
+        ended = subprocess.run(
+            ["ip", "netns", "exec", self.name, sys.executable, "-S", "-c", ask], capture_output=True, text=True
+        )
+        if ended.returncode != 0:
+            assert "ConnectionRefusedError" in ended.stderr, ended.stderr
+        return ended.returncode == 0
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Neighbour]:
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a network namespace")
+    if shutil.which("ip") is None:
+        pytest.skip("needs the command ip to make a network namespace")
+    name = f"cortex-{os.getpid()}"
+    ours, theirs = f"co{os.getpid()}", f"ct{os.getpid()}"
+    # Of the addresses that are set aside for such measurements.
+    base = f"198.18.{os.getpid() % 256}."
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")
+    try:
+        for words in (
+            f"ip link add {ours} type veth peer name {theirs} netns {name}",
+            f"ip addr add {base}1/30 dev {ours}",
+            f"ip link set {ours} up",
+            f"ip -n {name} addr add {base}2/30 dev {theirs}",
+            f"ip -n {name} link set {theirs} up",
+        ):
+            done = subprocess.run(words.split(), capture_output=True, text=True)
+            if done.returncode != 0:
+                pytest.skip(f"`{words}` is not possible here: {done.stderr.strip()}")
+        yield Neighbour(name, f"{base}1")
+    finally:
+        subprocess.run(["ip", "link", "del", ours], capture_output=True)
+        subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 def other_addresses() -> list[str]:
