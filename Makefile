@@ -22,8 +22,8 @@ check: install  ## ruff, mypy, pyright
 fix: install  ## let ruff repair what it can
 	@scripts/fix
 
-bench: install  ## measure
-	@scripts/bench
+bench: install  ## our server beside its peers, on a machine that nobody else uses: docs/benchmarks.md
+	@scripts/bench serving
 
 chaos: install  ## break a running server in every way that we know, under load
 	@scripts/chaos

@@ -32,7 +32,11 @@ class Facade:
 
 
 def start_facade(
-    grpc_address: str, apis: Sequence[ApiRoute], stderr: Path | None = None, metrics_address: str = ""
+    grpc_address: str,
+    apis: Sequence[ApiRoute],
+    stderr: Path | None = None,
+    metrics_address: str = "",
+    http_address: str = "",
 ) -> Facade:
     """Start a facade for APIs of a running Triton; to be stopped."""
     script = str(Path(__file__).with_name("run_facade.py"))
@@ -42,6 +46,7 @@ def start_facade(
         grpc_address,
         json.dumps([dataclasses.asdict(api) for api in apis]),
         metrics_address,
+        http_address,
     ]
     with open(stderr or "/dev/stderr", "a") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors if stderr else None, text=True)

@@ -1,4 +1,7 @@
-"""A facade as a process: ``run_facade.py GRPC_ADDRESS APIS [METRICS_ADDRESS]``, the APIs in JSON. Prints its port."""
+"""A facade as a process: ``run_facade.py GRPC_ADDRESS APIS METRICS_ADDRESS HTTP_ADDRESS``, the APIs in JSON.
+
+An address of Triton's that it is not to know is "". Prints its port.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if __name__ == "__main__":
         facade.serve(
             [ApiRoute(**api) for api in json.loads(sys.argv[2])],
             sys.argv[1],
-            FacadeSettings(metrics_address="".join(sys.argv[3:]) or None),
+            FacadeSettings(metrics_address=sys.argv[3] or None, triton_http_address=sys.argv[4] or None),
             when_ready=lambda: print(listeners[0].getsockname()[1], flush=True),
             poll_triton=lambda: None,
             health=dict,

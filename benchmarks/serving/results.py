@@ -1,0 +1,83 @@
+"""benchmarks/results/serving.json: each cell is written as soon as it is there, so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .measure import Cell
+from .peer_servers import Setting
+from .processes import Memory
+
+FILE = Path(__file__).parents[1] / "results" / "serving.json"
+
+
+@dataclass
+class Results:
+    """Keys are words joined by a slash: workload, track, server and, of a cell, load. Values are by round."""
+
+    file: Path
+    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    starts: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    settings: dict[str, dict[str, int]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why a server has no figures for a workload, by its key; or at all, by its name."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Of the machine, of versions, and what is measured once."""
+
+    @classmethod
+    def read(cls, file: Path) -> Results:
+        return cls(file, **json.loads(file.read_text())) if file.exists() else cls(file)
+
+    def write(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.file.with_suffix(f".{os.getpid()}")
+        kept = {name: value for name, value in vars(self).items() if name != "file"}
+        temporary.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        temporary.rename(self.file)
+
+    def put_cell(self, key: str, number: int, cell: Cell) -> None:
+        self.cells.setdefault(key, {})[str(number)] = asdict(cell)
+        self.write()
+
+    def put_start(self, key: str, number: int, first_answer_s: float, memory: Memory) -> None:
+        self.starts.setdefault(key, {})[str(number)] = {"first_answer_s": round(first_answer_s, 2), **asdict(memory)}
+        self.write()
+
+    def put_setting(self, key: str, setting: Setting) -> None:
+        self.settings[key] = asdict(setting)
+        self.write()
+
+    def setting(self, key: str) -> Setting | None:
+        return Setting(**self.settings[key]) if key in self.settings else None
+
+    def forget(self, prefix: str) -> None:
+        """All that is known of keys that begin with these words, but for settings."""
+        for known in (self.cells, self.starts, self.refused):
+            for key in [key for key in known if f"{key}/".startswith(f"{prefix}/")]:
+                del known[key]
+
+    def median(self, key: str, figure: str) -> float | None:
+        """Of a figure of a cell, or of a start, over the rounds."""
+        rounds = self.cells.get(key) or self.starts.get(key) or {}
+        values = [each[figure] for each in rounds.values()]
+        return statistics.median(values) if values else None
+
+    def ratio(self, key: str, other: str, figure: str) -> float | None:
+        """The median of the first's figure in each round over the second's in the same round."""
+        rounds, others = self.cells.get(key, {}), self.cells.get(other, {})
+        ratios = [rounds[number][figure] / others[number][figure] for number in rounds if number in others]
+        return statistics.median(ratios) if ratios else None
+
+    def servers(self, workload: str, track: str, load: str) -> list[str]:
+        """Those that have figures for this cell."""
+        found = []
+        for key in self.cells:
+            words = key.split("/")
+            if [*words[:2], words[3]] == [workload, track, load]:
+                found.append(words[2])
+        return found
