@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -92,8 +93,11 @@ def build_project(project: Path, target: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def serve(builds: Sequence[Path], folder: Path, *options: str) -> Iterator[Live]:
-    """``cortex-compile serve`` as a process, ready; it must end in order when it is told to."""
+def serve(builds: Sequence[Path], folder: Path, *options: str, trusted: ssl.SSLContext | None = None) -> Iterator[Live]:
+    """``cortex-compile serve`` as a process, ready; it must end in order when it is told to.
+
+    ``trusted`` knows the certificate of one that serves HTTPS.
+    """
     log = folder / "serve.log"
     meeting = folder / "meeting"
     meeting.mkdir()
@@ -111,9 +115,9 @@ def serve(builds: Sequence[Path], folder: Path, *options: str) -> Iterator[Live]
         )
     try:
         assert process.stdout is not None
-        found = re.search(r"http://[^/]+:(\d+)", process.stdout.readline())
+        found = re.search(r"https?://[^/]+:(\d+)", process.stdout.readline())
         assert found is not None, log.read_text()
-        with httpx.Client(base_url=found[0], timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(base_url=found[0], timeout=TIMEOUT_S, trust_env=False, verify=trusted or True) as client:
             yield Live(client, int(found[1]), meeting, log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0, log.read_text()
