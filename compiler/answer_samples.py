@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,9 @@ def load_class(project: Project) -> LoadedClass:
     Raises:
         PredictorError: it cannot be imported, or breaks the contract.
     """
+    if project.settings.device == "cpu":
+        # For `torch.cuda.is_available()` in the user's file, which is asked before CUDA looks for itself.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     enter_project(project.folder, project.python_path, project.env)
     return load_predictor_class(
         project.folder,

@@ -221,7 +221,7 @@ def _unsupported(captured: CapturedModule, arguments: FlatTree, outputs: Sequenc
         return f"its part {part!r} has a hook, which a graph would not call"
     for tensor in (*arguments.tensors, *outputs):
         if tensor.device.type != "cpu":
-            return f"it runs on {tensor.device}, and graphs for that device are not made yet"
+            return f"it runs on {tensor.device}, and graphs are made of modules on the CPU: compile with --device cpu"
         if str(tensor.dtype).removeprefix("torch.") not in NUMPY_DTYPES:
             return f"a tensor has the dtype {tensor.dtype}, which numpy cannot carry"
     return None

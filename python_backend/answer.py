@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import PredictorError
+from .errors import CoreOverloaded, PredictorError
 from .load_predictor import LoadedClass
 from .request import BadRequest, Request, parse_headers, parse_payload, parse_query_params
 from .response import EncodedResponse, encode
@@ -33,6 +33,12 @@ __all__ = [
 ]
 
 _PLAIN_TEXT = (("content-type", "text/plain; charset=utf-8"),)
+# What may come out of the user's Python and is an answer to this request alone.
+RAISED = (Exception, SystemExit, asyncio.CancelledError, CoreOverloaded)
+_OVERLOADED = {
+    503: (b"Service Unavailable", (*_PLAIN_TEXT, ("retry-after", "1"))),
+    504: (b"Gateway Timeout", _PLAIN_TEXT),
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def begin_answer(predictor: object, loaded: LoadedClass, request: Request) -> An
         result = call(predictor, "predict", arguments, loaded.predict_arguments)
     except BadRequest as problem:
         return answer_bad_request(problem)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except RAISED as error:
         return answer_error(error)
     return _finish_or_begin(predictor, loaded, arguments, result)
 
@@ -79,7 +85,7 @@ def _finish_or_begin(
 ) -> Answer | Stream:
     try:
         encoded = _encode(result, loaded)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except RAISED as error:
         return answer_error(error)
     background = _join_background(predictor, loaded, result, arguments, encoded.background)
     if isinstance(encoded, Stream):
@@ -92,7 +98,7 @@ def _whole(begun: Answer | Stream) -> Answer:
         return begun
     try:
         body = b"".join((begun.first, *begun.rest))
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except RAISED as error:
         return replace(answer_error(error), streamed=True)
     finally:
         begun.close()
@@ -164,7 +170,10 @@ def answer_bad_request(problem: BadRequest) -> Answer:
 
 
 def answer_error(error: BaseException) -> Answer:
-    """A plain 500, or what a raised HTTPException says."""
+    """A plain 500, what a raised HTTPException says, or that there is too much to do."""
+    if isinstance(error, CoreOverloaded):
+        body, overloaded_headers = _OVERLOADED[error.status_code]
+        return Answer(body, error.status_code, overloaded_headers)
     exceptions = sys.modules.get("starlette.exceptions")
     if exceptions is not None and isinstance(error, exceptions.HTTPException):
         # Cortex sent the detail as it is, without JSON around it.

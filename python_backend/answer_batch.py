@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from .answer import Answer, answer_error, call, finish_answer
+from .answer import RAISED, Answer, answer_error, call, finish_answer
 from .errors import PredictorError
 from .load_predictor import LoadedClass
 from .signatures import line_of_method
@@ -24,7 +24,7 @@ def answer_batch(predictor: object, loaded: LoadedClass, batch: Sequence[dict[st
         offered = {name: [arguments[name] for arguments in batch] for name in loaded.predict_arguments}
         results = call(predictor, "predict", offered, loaded.predict_arguments)
         _check_results(results, len(batch), loaded)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except RAISED as error:
         return [answer_error(error)] * len(batch)
     return [
         finish_answer(predictor, loaded, arguments, result) for arguments, result in zip(batch, results, strict=True)

@@ -30,7 +30,10 @@ _ENGINE_FAILED = "engine failed"
 
 
 class Session(Protocol):
-    """Runs a graph on arrays in the order of the variant's inputs; results are fresh and writable."""
+    """Runs a graph on arrays in the order of the variant's inputs; results are fresh and writable.
+
+    Where a core takes calls on a GPU, its sessions also run on torch's tensors there, and their results stay there.
+    """
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]: ...
 
@@ -115,7 +118,7 @@ class ReadyVariant:
             if length == 1:
                 if int(vector[0]) != start:
                     return True
-            elif not vector.equal(torch.arange(start, start + length, dtype=vector.dtype)):
+            elif not vector.equal(torch.arange(start, start + length, dtype=vector.dtype, device=vector.device)):
                 return True
         return False
 
@@ -123,6 +126,9 @@ class ReadyVariant:
         import numpy as np
         import torch
 
+        if any(tensor.device.type != "cpu" for tensor in call.tensors):
+            on_device: list[Any] = [tensor.detach().contiguous() for tensor in call.tensors]
+            return rebuild_result(self._plan, call, self.session.run(on_device))
         arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in call.tensors]
         # ascontiguousarray makes a scalar a vector of one.
         arrays = [array.reshape(tensor.shape) for array, tensor in zip(arrays, call.tensors, strict=True)]
@@ -130,15 +136,16 @@ class ReadyVariant:
         return rebuild_result(self._plan, call, results)
 
 
-def not_runnable(call: FlatTree) -> str | None:
+def not_runnable(call: FlatTree, devices: frozenset[str]) -> str | None:
     """Why no graph may stand in for the module in this call, whatever the signature, or None."""
     import torch
 
-    if torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         return "autocast"
+    found = {tensor.device for tensor in call.tensors}
+    if len(found) > 1 or not {device.type for device in found} <= devices:
+        return "other device"
     for tensor in call.tensors:
-        if tensor.device.type != "cpu":
-            return "other device"
         if tensor.requires_grad and torch.is_grad_enabled():
             return "gradients wanted"
         if tensor.layout != torch.strided or tensor.is_quantized:
@@ -152,8 +159,12 @@ def make_compiled_forward(
     variants: Sequence[ReadyVariant],
     watched: Sequence[Watched],
     counts: CallCounts,
+    devices: frozenset[str] = frozenset({"cpu"}),
 ) -> Callable[..., Any]:
-    """A function to stand as ``module.forward`` on the instance; its signature is the original's."""
+    """A function to stand as ``module.forward`` on the instance; its signature is the original's.
+
+    Calls whose tensors are together on one of ``devices`` may run compiled.
+    """
 
     log = FallbackLog(name, [variant.variant for variant in variants], original)
 
@@ -186,7 +197,7 @@ def make_compiled_forward(
         if changed is not None:
             log.tell("changed attribute", None, f"{changed} was changed since it was compiled")
             return eager("changed attribute", args, kwargs)
-        reason = not_runnable(call)
+        reason = not_runnable(call, devices)
         if reason is not None:
             log.tell(reason, call)
             return eager(reason, args, kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from .globals_read import locate_globals
 from .kept_forwards import find_kept_forwards
 from .manifest import Core, Manifest, Variant
 from .open_session import open_session
+from .released_weights import release_weights
 from .remote_session import CallRemote, RemoteSession
 from .turn import PassingSession, PassTurn
 from .weights import map_weights
@@ -58,6 +60,8 @@ def exchange_cores(
     exchanged = []
     for core in manifest.cores:
         reason = find_drift(core, modules.get(core.path), manifest, version_folder)
+        if reason is None and device_type_of(modules[core.path]) not in devices_of(core):
+            reason = "its weights are on a GPU, and its graphs run on the CPU; placed remote, they run on the GPU too"
         if reason is None and core.placement == "remote" and call_remote is None:
             reason = "it is a Triton model, and there is no Triton here"
         if reason is None:
@@ -90,8 +94,16 @@ def _exchange(
         return ExchangedCore(core.name, core.path, "eager", "its graph cannot be opened", detail=str(error))
     install_forward(core, module, variants, counts)
     if core.weights_file is not None:
-        released = map_weights(module, version_folder / core.weights_file, core.parameters)
+        file = version_folder / core.weights_file
+        named = dict(module.named_parameters(remove_duplicate=False))
+        on_cpu = [spec for spec in core.parameters if named[spec.name].device.type == "cpu"]
+        elsewhere = [spec for spec in core.parameters if named[spec.name].device.type != "cpu"]
+        del named  # what refers to a parameter keeps its memory
+        released = map_weights(module, file, on_cpu)
         logger.info("module %s: %.0f MiB of weights mapped from disk", core.path, released / 2**20)
+        if elsewhere:
+            released = release_weights(module, file, elsewhere)
+            logger.info("module %s: %.0f MiB of GPU memory given back", core.path, released / 2**20)
     return ExchangedCore(core.name, core.path, "compiled", "", counts)
 
 
@@ -103,7 +115,21 @@ def _open_session(core: Core, variant: Variant, version_folder: Path, call_remot
     return open_session(core.engine, version_folder / variant.graph, core.threads, pack_weights=not seldom)
 
 
+def devices_of(core: Core) -> frozenset[str]:
+    """On what the tensors of a call may be for its graphs to take them as they are."""
+    on_gpu = core.placement == "remote" or core.engine == "tensorrt"
+    return frozenset({"cpu", "cuda"} if on_gpu else {"cpu"})
+
+
+def device_type_of(module: Any) -> str:
+    """Where a module's weights are: ``cpu`` or ``cuda``."""
+    tensor = next(chain(module.parameters(), module.buffers()), None)
+    return "cpu" if tensor is None else str(tensor.device.type)
+
+
 def install_forward(core: Core, module: Any, variants: Sequence[ReadyVariant], counts: CallCounts) -> None:
     """Exchange ``module.forward`` on the instance; ``del module.forward`` undoes it."""
     watched = [*locate_attributes(module, core.attributes), *locate_globals(module, core.globals)]
-    module.forward = make_compiled_forward(core.path, module.forward, variants, watched, counts)
+    module.forward = make_compiled_forward(
+        core.path, module.forward, variants, watched, counts, devices=devices_of(core)
+    )

@@ -1,7 +1,8 @@
 """Fill a call up to a larger size, and cut its results back. Compiler and runtime share this: what was proven runs.
 
 Triton batches only requests of equal shapes. Where hiding what is added by a mask was proven not to change the rest,
-calls of unlike lengths are filled up to a few sizes, the buckets, and so share a batch.
+calls of unlike lengths are filled up to a few sizes, the buckets, and so share a batch. What is said of arrays goes for
+torch's tensors on any device as well.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Padding:
         """True if no row is hidden from its start. What is hidden whole mostly depends on how much there is to hide, so
         calls that were compared had something to see at the start of each row."""
         axis = max(axis for index, axis, _ in self.inputs if index == self.mask)
-        return bool(np.take(arrays[self.mask], 0, axis).all())
+        return bool(arrays[self.mask][(slice(None),) * axis + (0,)].all())
 
     def fill_up(self, arrays: Sequence[Array], size: int) -> list[Array]:
         """The call with ``size`` along the dimension, which is no less than it has."""
@@ -52,7 +53,7 @@ class Padding:
             shape = list(array.shape)
             for axis in (axis for tensor, axis, _ in self.inputs if tensor == index):
                 shape[axis] += added
-            filled[index] = np.full(shape, self.fills.get(index, 0), array.dtype)
+            filled[index] = _full(array, shape, self.fills.get(index, 0))
             filled[index][tuple(slice(old) for old in array.shape)] = array
         return filled
 
@@ -60,8 +61,17 @@ class Padding:
         """The results of a call that had ``size``, without what belongs to the filling."""
         cut = list(results)
         for index, axis, offset in self.outputs:
-            cut[index] = np.take(cut[index], range(size + offset), axis)
+            kept: Any = cut[index][(slice(None),) * axis + (slice(size + offset),)]
+            # In memory of its own, as a result of its own would be.
+            cut[index] = kept.clone() if hasattr(kept, "new_full") else kept.copy()
         return cut
+
+
+def _full(like: Any, shape: Sequence[int], value: float) -> Any:
+    """An array, or a tensor on the same device."""
+    if hasattr(like, "new_full"):
+        return like.new_full(tuple(shape), value)
+    return np.full(shape, value, like.dtype)
 
 
 def bucket_for(size: int, buckets: Sequence[int]) -> int:

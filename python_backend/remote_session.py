@@ -15,7 +15,8 @@ __all__ = ["CallRemote", "RemoteSession"]
 Array = np.ndarray[Any, Any]
 
 CallRemote = Callable[[str, dict[str, Array], tuple[str, ...]], list[Array]]
-"""(Triton model, inputs by name, names of the outputs wanted) -> outputs, fresh and writable."""
+"""(Triton model, inputs by name, names of the outputs wanted) -> outputs, fresh and writable. Of the inputs' kind:
+arrays, or torch's tensors on a device."""
 
 
 class RemoteSession:

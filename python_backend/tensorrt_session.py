@@ -1,4 +1,4 @@
-"""A TensorRT plan run on the GPU by this process, from arrays in the host's memory and back to them.
+"""A TensorRT plan run on the GPU by this process, on arrays in the host's memory or on torch's tensors on the GPU.
 
 Never run yet where this was written, which has no GPU: see tests/gpu.
 """
@@ -8,12 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import BuildError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class TensorRtSession:
@@ -41,8 +38,8 @@ class TensorRtSession:
         self._dtypes = {name: _torch_dtype(self._engine.get_tensor_dtype(name)) for name in names}
         self._lock = threading.Lock()
 
-    def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        """Inputs and results stand in the graph's own order.
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Inputs and results stand in the graph's own order. Arrays come back for arrays, tensors for tensors.
 
         Raises:
             ValueError: a size is beyond those that the plan was built for.
@@ -50,7 +47,8 @@ class TensorRtSession:
         import torch
 
         with self._lock:
-            held = [torch.from_numpy(array).cuda() for array in inputs]
+            on_gpu = all(isinstance(given, torch.Tensor) for given in inputs)
+            held = list(inputs) if on_gpu else [torch.from_numpy(array).cuda() for array in inputs]
             for name, tensor in zip(self._inputs, held, strict=True):
                 if not self._context.set_input_shape(name, tuple(tensor.shape)):
                     raise ValueError(f"{name}: the plan was not built for the shape {list(tensor.shape)}")
@@ -63,7 +61,9 @@ class TensorRtSession:
             stream = torch.cuda.current_stream()
             if not self._context.execute_async_v3(stream.cuda_stream):
                 raise RuntimeError("TensorRT did not run the plan")
-            return [result.cpu().numpy() for result in results]
+            # The next thread's call uses the same context.
+            stream.synchronize()
+            return results if on_gpu else [result.cpu().numpy() for result in results]
 
 
 def _torch_dtype(dtype: Any) -> Any:

@@ -8,6 +8,9 @@ CortexCompileError           exit code 1; anything that a person is told
 ├── EngineError              an engine is missing or failed where it had to work
 ├── LaunchError              the server: not installed, port taken, model that does not load
 └── ServiceError             a running service did not answer as it should
+
+CoreOverloaded, in python_backend/errors.py, passes through a predictor like a KeyboardInterrupt, and is told to a client
+only.
 """
 
 from __future__ import annotations

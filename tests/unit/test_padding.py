@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,8 +105,14 @@ class Core:
 
 
 def ask(core: Core, ids: list[list[int]], mask: list[list[int]], batch: str | None = "batch") -> list[Any]:
-    found = RemoteSession(core, variant(batch)).run([np.array(ids, np.int64), np.array(mask, np.int64)])
-    return [array.tolist() for array in found]
+    arrays = [np.array(ids, np.int64), np.array(mask, np.int64)]
+    found = [array.tolist() for array in RemoteSession(core, variant(batch)).run(arrays)]
+    # torch's tensors, as they are on a GPU, are treated the same.
+    other = Core()
+    results = RemoteSession(other, variant(batch)).run([torch.from_numpy(array) for array in arrays])
+    assert (other.asked, [tensor.tolist() for tensor in results]) == (core.asked[-1:], found)
+    assert all(isinstance(tensor, torch.Tensor) and tensor.is_contiguous() for tensor in results)
+    return found
 
 
 def test_a_call_is_filled_up_to_its_bucket_and_its_results_cut_back() -> None:

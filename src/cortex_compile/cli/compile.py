@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--sample", "samples", multiple=True, metavar="FILE[?QUERY]", help="A request to learn from; may repeat.")
 @click.option("--name", help="The API's name; picks one where cortex.yaml holds several.")
 @click.option("--output", type=click.Path(path_type=Path), help="The build folder. Default: build/NAME.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="In this release: cpu.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="cpu: no GPU is seen while compiling.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16", "int8"]), help="Try this besides fp32.")
 @click.option("--objective", type=click.Choice(["latency", "throughput"]), help="What the fastest engine is.")
 @click.option(
