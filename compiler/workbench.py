@@ -40,7 +40,7 @@ from cortex_compile.compiler.memory_use import peak_mib
 from cortex_compile.compiler.outside_files import OutsideFiles
 from cortex_compile.compiler.questions import questions_of
 from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
-from cortex_compile.errors import CortexCompileError, EngineError
+from cortex_compile.errors import CortexCompileError, EngineError, disk_full
 from cortex_compile.python_backend.fingerprint import class_name, packages_of
 from cortex_compile.python_backend.manifest import TensorSpec
 from cortex_compile.python_backend.records import from_json, to_json
@@ -303,7 +303,10 @@ def main() -> None:
         value = json.loads(Path(sys.argv[1]).read_text())
         try:
             run(from_json(WorkRequest, value), teller)
-        except CortexCompileError as error:
+        except (CortexCompileError, OSError) as problem:
+            error = problem if isinstance(problem, CortexCompileError) else disk_full(problem)
+            if error is None:
+                raise
             teller.tell("error", {"type": type(error).__name__, "message": str(error)})
             sys.exit(error.exit_code)
 

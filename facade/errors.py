@@ -49,7 +49,9 @@ _BY_CODE = {
     grpc.StatusCode.CANCELLED: _NOT_THERE,  # Triton is stopping: a client that left is told nothing
     grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_LATE,
 }
-# Triton says INTERNAL for this one, and the launcher is about to load the model again.
+_NO_MEMORY = (503, "the server has no memory left for this request; try again")
+# Triton says INTERNAL for both. The launcher is about to load the model of the second again.
+_FULL_MEMORY = "Failed to increase the shared memory pool size"
 _DEAD_PROCESS = "is not healthy"
 
 
@@ -63,6 +65,8 @@ def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
     status_code, message = _BY_CODE.get(code, _INTERNAL)
     if _DEAD_PROCESS in details:
         status_code, message = _NOT_THERE
+    elif _FULL_MEMORY in details:
+        status_code, message = _NO_MEMORY
     return HttpError(status_code, message, retry_after_s=_RETRY_AFTER_S if status_code == 503 else None)
 
 

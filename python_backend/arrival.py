@@ -19,7 +19,7 @@ TOO_LATE = Answer(b"Gateway Timeout", 504, (("content-type", "text/plain; charse
 _SHORT_WAIT_S = 0.005
 
 # Of the usual time: what is begun with less left is over too late more often than not.
-_ENOUGH = 1.5
+_ENOUGH = 2.0
 
 
 class UsualTime:

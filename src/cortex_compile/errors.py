@@ -15,6 +15,8 @@ only.
 
 from __future__ import annotations
 
+import errno
+
 from cortex_compile.python_backend.errors import BuildError, CortexCompileError, PredictorError
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ProjectError",
     "ServiceError",
     "UsageError",
+    "disk_full",
 ]
 
 
@@ -37,6 +40,16 @@ class UsageError(CortexCompileError):
 
 class ProjectError(CortexCompileError):
     """A file of the user's project (cortex.yaml, config, sample) or the output folder cannot be used."""
+
+
+def disk_full(error: BaseException) -> ProjectError | None:
+    """What a person is told where a disk, or what one may use of it, is full; None where that is not what happened."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" to write {error.filename!r}" if error.filename else ""
+        return ProjectError(
+            f"{error.strerror}{where}: free some where builds, temporary files (TMPDIR) and the cache are, and try again"
+        )
+    return None
 
 
 class EngineError(CortexCompileError):

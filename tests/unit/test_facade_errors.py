@@ -58,6 +58,7 @@ def _ask(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response
         (grpc.StatusCode.CANCELLED, "", 503),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", 504),
         (grpc.StatusCode.INTERNAL, "Stub process 'api_0_0' is not healthy.", 503),
+        (grpc.StatusCode.INTERNAL, "Failed to increase the shared memory pool size for key 'x': No space left", 503),
         (grpc.StatusCode.INTERNAL, "anything else", 500),
         (grpc.StatusCode.INVALID_ARGUMENT, "", 500),
         (grpc.StatusCode.UNKNOWN, "", 500),

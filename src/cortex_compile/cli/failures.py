@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cortex_compile.errors import CortexCompileError
+from cortex_compile.errors import CortexCompileError, disk_full
 
 __all__ = ["exit_code_for"]
 
@@ -28,6 +28,7 @@ def exit_code_for(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         _say_usage_error(error)
         return error.exit_code
+    error = disk_full(error) or error
     if isinstance(error, CortexCompileError):
         if _debug():
             traceback.print_exception(error)
