@@ -9,8 +9,8 @@ CortexCompileError           exit code 1; anything that a person is told
 ├── LaunchError              the server: not installed, port taken, model that does not load
 └── ServiceError             a running service did not answer as it should
 
-CoreOverloaded, in python_backend/errors.py, passes through a predictor like a KeyboardInterrupt, and is told to a client
-only.
+CoreOverloaded, in python_backend/errors.py, passes through a predictor like a KeyboardInterrupt, and is told to a
+client only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def disk_full(error: BaseException) -> ProjectError | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" to write {error.filename!r}" if error.filename else ""
         return ProjectError(
-            f"{error.strerror}{where}: free some where builds, temporary files (TMPDIR) and the cache are, and try again"
+            f"{error.strerror}{where}: free some where builds, temporary files (TMPDIR) and the cache are"
         )
     return None
 
