@@ -8,7 +8,8 @@ into its matrix product.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -17,6 +18,28 @@ def attention_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     import torch
 
     return {torch.ops.aten.scaled_dot_product_attention.default: _attention}
+
+
+@contextmanager
+def contiguous_attention() -> Iterator[None]:
+    """While open, attention's result lies in memory as its shape says, whichever kernel made it.
+
+    torch's kernels lay it out unlike each other, and exporting runs a module more than once. Where the kernels differ
+    between the runs, a reshape that was recorded as a view of the first layout fails on the second (torch 2.13, T5 of
+    transformers 5.23).
+    """
+    import torch
+
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(*args: Any, **kwargs: Any) -> Any:
+        return plain(*args, **kwargs).clone(memory_format=torch.contiguous_format)
+
+    torch.nn.functional.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = plain
 
 
 def _attention(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compile.backends.export_reasons import explain_export_failure
-from cortex_compile.backends.onnx_attention import attention_translations
+from cortex_compile.backends.onnx_attention import attention_translations, contiguous_attention
 from cortex_compile.backends.onnx_export_torchscript import write_by_torchscript
 from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, Refused
 from cortex_compile.errors import EngineError
@@ -60,7 +60,7 @@ def _write_by_dynamo(request: ExportRequest, path: Path, opset: int, ir_version:
         }
         for index, example in enumerate(request.examples)
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contiguous_attention():
         # Its own deprecations, meant for its authors.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
