@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cortex_compile.launchers.hide_secret import has_read_arguments, hide_secret
-from cortex_compile.launchers.shared_memory import remove_regions
+from cortex_compile.launchers.shared_memory import close_regions, remove_regions
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -66,6 +66,7 @@ def main() -> int:
     told = looked = False
     while server.status is None and not told and not _is_orphan(order):
         told = server.wait_for_signal()
+        close_regions(order.region_prefix)
         if not looked and has_read_arguments(log_file, log_begin):
             looked = True
             hide_secret(server.pid, order.secret)

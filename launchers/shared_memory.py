@@ -42,6 +42,17 @@ def remove_regions(prefix: str) -> None:
                 region.unlink()
 
 
+def close_regions(prefix: str) -> None:
+    """Let no other user read the regions whose names start so: they hold requests and answers.
+
+    Triton makes them readable, whatever its umask, and maps them once; whoever has one open keeps it.
+    """
+    for region in _regions():
+        if region.name.startswith(prefix):
+            with contextlib.suppress(OSError):  # gone, or another user's
+                region.chmod(0o600)
+
+
 def remove_regions_of_dead_launchers() -> None:
     """Remove the regions of launchers of this process namespace that are no longer alive."""
     for region in _regions():

@@ -19,7 +19,7 @@ from cortex_compile.launchers.arguments import GRPC_TOKEN_HEADER, TOKEN_HEADER
 
 from .clients import status_of
 from .conftest import RunningServer
-from .processes import processes_of, wait_until
+from .processes import processes_of, regions_of, wait_until
 from .tiny_build import echo_build
 
 RESTRICTED = [
@@ -85,6 +85,16 @@ def test_the_token_is_on_no_command_line_and_in_no_environment(
             assert token not in Path(f"/proc/{pid}/{file}").read_bytes(), (pid, file)
     # The server has it still.
     assert status_of(run.endpoints.http, "/v2/repository/index", "POST", run.server.restricted_headers) == 200
+
+
+def test_requests_and_answers_are_not_for_other_users(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    run = start_server(echo_build(tmp_path / "echo"))
+    regions = regions_of(os.getpid())
+    assert regions
+    assert wait_until(lambda: {region.stat().st_mode & 0o777 for region in regions} == {0o600}, timeout_s=15)
+    assert status_of(run.endpoints.http, "/v2/models/echo/ready") == 200
 
 
 @pytest.mark.root
