@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pytest
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.server_folder import find_installed_server
 
+from ..triton.facade_process import wait_for_metric
+from ..triton.predictor_build import predictor_build
 from ..triton.processes import processes_of, regions_of, wait_until
 from ..triton.told_predictor import told_build
 
@@ -85,7 +88,9 @@ def _children_that_run(pid: int, module: str) -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [
+        int(child) for each in Path(f"/proc/{pid}/task").iterdir() for child in (each / "children").read_text().split()
+    ]
 
 
 def _fail(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -128,11 +133,40 @@ def test_two_apis_and_a_triton_that_dies(serve: Callable[..., Serving], tmp_path
         assert json.loads(asked.stdout)["size"] == len("{}")
         assert json.loads(asked.stdout)["context"]["content_type"] == "application/json"
 
-    os.kill(_triton_of(serving.process), signal.SIGKILL)
-    assert serving.process.wait(timeout=20) == 1
-    last = serving.errors.read_text().splitlines()[-1]
-    assert last.startswith("error: Triton ended while serving (exit status 137)")
+    triton = _triton_of(serving.process)
+    os.kill(triton, signal.SIGKILL)
+    assert wait_until(lambda: httpx.get(f"{serving.url}/readyz").status_code == 503, timeout_s=20)
+    assert wait_until(lambda: httpx.get(f"{serving.url}/readyz").status_code == 200, timeout_s=60)
+    assert _triton_of(serving.process) != triton
+    for name in ("one", "two"):
+        assert httpx.post(f"{serving.url}/v1/{name}", json={}).status_code == 200
+    serving.process.terminate()
+    assert serving.process.wait(timeout=20) == 0
     assert regions_of(serving.process.pid) == []
+
+
+def test_a_process_that_dies_with_requests(serve: Callable[..., Serving], tmp_path: Path) -> None:
+    builds = [
+        predictor_build(tmp_path / name, "faulty", name=name, idempotent=name == "twice") for name in ("once", "twice")
+    ]
+    serving = serve(*builds, *FREE_PORTS, apis=2)
+    with httpx.Client(base_url=serving.url, timeout=60) as client, ThreadPoolExecutor() as pool:
+        pids = {name: client.post(f"/{name}", json={}).json()["pid"] for name in ("once", "twice")}
+        lost = pool.submit(client.post, "/once", json={"do": "sleep", "seconds": 55})
+        asked_again = pool.submit(client.post, "/twice", json={"do": "sleep", "seconds": 2})
+        for name in pids:
+            wait_for_metric(client, 1, "cortex_compile_requests_in_flight", api=name)
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+        refused = lost.result()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json() == {"error": "the model is not ready; try again"}
+        answered = asked_again.result()
+        assert answered.status_code == 200
+        assert answered.json()["pid"] != pids["twice"]
+        assert wait_until(lambda: client.get("/readyz").json()["ready"], timeout_s=60)
+        for name in pids:
+            wait_for_metric(client, 1, "cortex_compile_repairs_total", api=name, reason="killed")
 
 
 def test_sigterm_while_triton_is_starting(tmp_path: Path) -> None:

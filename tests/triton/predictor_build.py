@@ -70,9 +70,9 @@ def write_build(folder: Path, name: str, **settings: Any) -> Path:
     return folder
 
 
-def predictor_build(folder: Path, predictor: str, **settings: Any) -> Path:
-    """The build, named as the predictor (with ``-`` for ``_``), that serves tests/predictors/PREDICTOR as it is."""
-    name = predictor.replace("_", "-")
+def predictor_build(folder: Path, predictor: str, name: str | None = None, **settings: Any) -> Path:
+    """The build that serves tests/predictors/PREDICTOR as it is; by default of its name, with ``-`` for ``_``."""
+    name = name or predictor.replace("_", "-")
     byte_vector = ("UINT8", [-1])
     sizes = ("INT64", [2, -1])
     version = write_model(

@@ -1,27 +1,119 @@
-"""What a process says of itself for whoever looks from outside."""
-
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from cortex_compile.python_backend.deadlines import FOLDER_VARIABLE, Deadlines
+from cortex_compile.launchers.embedded import DEADLINES_VARIABLE
+from cortex_compile.launchers.stubs import Stub, StubList
+from cortex_compile.launchers.watch_stubs import StubWatch
+from cortex_compile.python_backend.deadlines import FOLDER_VARIABLE, Deadlines, suspended_deadline
 
 
-def test_a_client_that_waits_for_less_ends_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    deadlines = Deadlines(1, at_least_s=60)
+    return tmp_path
 
-    def left_s() -> float:
-        (deadline,) = np.fromfile(tmp_path / str(os.getpid()))
-        return float(deadline) - time.monotonic()
 
-    for timeout_s, expected in ((0.001, 60), (0, 60), (600, 600)):
-        with deadlines.within(timeout_s):
-            assert expected - 20 < left_s() <= expected
-    with deadlines.within(None):
-        assert left_s() < 0
+class Clock:
+    """The monotonic one, which stands still but for ``pass_s``."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now_s)
+    return clock
+
+
+def late_s(folder: Path) -> float:
+    """As the launcher sees it; less than nothing where there is time left."""
+    return StubWatch(StubList(), folder, overdue_s=1.0)._late_s(os.getpid())
+
+
+def test_launcher_and_runtime_speak_of_one_variable() -> None:
+    assert DEADLINES_VARIABLE == FOLDER_VARIABLE
+
+
+def test_a_prediction_is_late_until_it_is_done(folder: Path, clock: Clock) -> None:
+    deadlines = Deadlines(2, at_least_s=0.0)
+    assert late_s(folder) == 0.0
+    with deadlines.within(60.0), deadlines.within(5.0):
+        assert late_s(folder) == -5.0
+        clock.pass_s(8)
+        assert late_s(folder) == 3.0
+    assert late_s(folder) == 0.0
+
+
+def test_what_has_no_time_out_is_never_late(folder: Path) -> None:
+    with Deadlines(1, at_least_s=0.0).within(None):
+        assert late_s(folder) == 0.0
+
+
+def test_a_client_cannot_ask_for_less_than_the_api_allows(folder: Path, clock: Clock) -> None:
+    with Deadlines(1, at_least_s=60.0).within(1.0):
+        assert late_s(folder) == -60.0
+
+
+def test_each_chunk_has_its_own_time(folder: Path, clock: Clock) -> None:
+    def chunks() -> Iterator[float]:
+        for _ in range(3):
+            clock.pass_s(4)
+            yield late_s(folder)
+
+    seen = []
+    for late in Deadlines(1, at_least_s=0.0).each_within(5.0, chunks()):
+        seen.append((late, late_s(folder)))
+        clock.pass_s(100)  # sending it
+    assert seen == [(-1.0, 0.0)] * 3
+
+
+def test_waiting_for_another_predictions_turn_does_not_count(folder: Path, clock: Clock) -> None:
+    with Deadlines(1, at_least_s=0.0).within(5.0):
+        clock.pass_s(3)
+        with suspended_deadline():
+            clock.pass_s(100)
+            assert late_s(folder) == 0.0
+        assert late_s(folder) == -2.0
+    with suspended_deadline():
+        assert late_s(folder) == 0.0
+
+
+def test_more_at_once_than_there_are_places_is_no_error(folder: Path) -> None:
+    deadlines = Deadlines(1, at_least_s=0.0)
+    with ExitStack() as all_at_once:
+        for _ in range(3):
+            all_at_once.enter_context(deadlines.within(60.0))
+
+
+def test_without_a_launcher_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    with Deadlines(1, at_least_s=0.0).within(1.0):
+        assert not list(tmp_path.iterdir())
+
+
+def test_who_is_late_for_longer_than_that_is_stuck(folder: Path, clock: Clock) -> None:
+    stubs = StubList()
+    stubs.known[os.getpid()] = stub = Stub(os.getpid(), "api")
+    watch = StubWatch(stubs, folder, overdue_s=10.0)
+    with Deadlines(1, at_least_s=0.0).within(5.0):
+        clock.pass_s(15)
+        assert watch._judge(stub) is None
+        clock.pass_s(1)
+        finding = watch._judge(stub)
+    assert finding is not None
+    assert (finding.reason, finding.how) == (
+        "stuck",
+        "is stuck: a prediction takes 11 s longer than its request may",
+    )
