@@ -27,7 +27,7 @@ IDLE_CORES = 0.15
 
 def main() -> None:
     asked = _arguments()
-    results = Results.read(asked.results or (QUICK_FILE if asked.quick else FILE))
+    results = Results(QUICK_FILE) if asked.quick else Results.read(asked.results or FILE)
     if asked.document:
         write_document(results)
         return
@@ -39,8 +39,9 @@ def main() -> None:
     workloads = [quick(WORKLOADS[name]) if asked.quick else WORKLOADS[name] for name in names]
     tracks = asked.track or ([ONE_CORE] if asked.quick else [ONE_CORE, MACHINE])
     for workload in workloads:
+        servers = [OURS, *(peer for peer in peers if workload.everybody or asked.peers_named or not _is_slow(peer))]
         for track in (track for track in tracks if track in workload.tracks):
-            _measure_track(workload, track, [OURS, *peers], asked, results)
+            _measure_track(workload, track, servers, asked, results)
     if not asked.quick:
         measure_facts(workloads, results, again=asked.again)
     if results.file == FILE:
@@ -52,7 +53,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     names = ", ".join(WORKLOADS)
     parser.add_argument("--only", action="append", choices=WORKLOADS, metavar="WORKLOAD", help=f"one of {names}")
-    parser.add_argument("--peers", type=lambda text: [name for name in text.split(",") if name], default=list(PEERS))
+    parser.add_argument(
+        "--peers",
+        type=lambda text: [name for name in text.split(",") if name],
+        help="as a,b; all if none is named, those that start slowly for some workloads only",
+    )
     parser.add_argument("--track", action="append", choices=[ONE_CORE, MACHINE])
     parser.add_argument("--loads", type=lambda text: text.split(","), help="as c1,c32,open50,open80,double")
     parser.add_argument("--rounds", type=int, help="3 unless told, with --quick 1")
@@ -63,11 +68,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="another file than benchmarks/results/serving.json; no page then")
     parser.add_argument("--document", action="store_true", help="only write docs/benchmarks.md of what there is")
     asked = parser.parse_args()
+    asked.peers_named = asked.peers is not None
+    if asked.peers is None:
+        asked.peers = list(PEERS)
     if unknown := [name for name in asked.peers if name not in PEERS]:
         parser.error(f"there is no peer {unknown[0]!r}; there are {', '.join(PEERS)}")
     asked.rounds = asked.rounds or (1 if asked.quick else 3)
     asked.seconds = asked.seconds or (1.5 if asked.quick else 4.0)
     return asked
+
+
+def _is_slow(peer: str) -> bool:
+    return PEERS[peer].starts_slowly
 
 
 def _installed(names: Sequence[str], results: Results) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from .plots import Bars, bar_chart
+from .plots import Group, bar_chart
 from .results import Results
 from .servers import OURS
 from .targets import best_peer, clients, targets, told, track_name
@@ -15,6 +15,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 FILE = DOCS / "benchmarks.md"
 PLOTS = DOCS / "benchmarks"
 BEGIN, END = "<!-- figures: made by python -m benchmarks.serving -->", "<!-- end of figures -->"
+
+_FIGURES = {
+    "per_second": "answers a second",
+    "p50_ms": "p50 in ms",
+    "p99_ms": "p99 in ms",
+    "cpu_ms": "CPU of an answer in ms, all processes",
+    "private_mib": "private memory in MiB, all processes",
+    "first_answer_s": "seconds to the first right answer",
+}
 
 Plots = dict[str, str]
 
@@ -95,77 +104,70 @@ def _where_peers_win(results: Results) -> Iterator[str]:
 
 
 def _section(workload: Workload, track: str, results: Results, plots: Plots) -> Iterator[str]:
-    yield f"## {workload.name}, {track_name(track)}"
-    yield ""
+    title = f"{workload.name}, {track_name(track)}"
     loads = [load for load in _loads(workload, track) if results.servers(workload.name, track, load)]
     servers = list(dict.fromkeys(server for load in loads for server in results.servers(workload.name, track, load)))
     servers.sort(key=lambda server: server != OURS)
+    picture = f"{workload.name}-{track}.svg"
+    plots[picture] = bar_chart(title, list(_bars(f"{workload.name}/{track}", loads, servers, results)))
+    yield f"## {title}"
+    yield ""
     yield f"{workload.about[0].upper()}{workload.about[1:]}."
     yield ""
-    yield from _table(workload, track, loads, servers, results)
+    yield from _servers(workload, track, servers, results)
     yield ""
-    stem = f"{workload.name}-{track}"
-    for name, title, bars in _charts(workload.name, track, loads, servers, results):
-        plots[f"{stem}-{name}.svg"] = bar_chart(title, bars)
-        yield f"![{title}](benchmarks/{stem}-{name}.svg)"
+    yield from _cells(f"{workload.name}/{track}", loads, results)
+    yield ""
+    yield f"![{title}](benchmarks/{picture})"
 
 
-def _table(workload: Workload, track: str, loads: list[str], servers: list[str], results: Results) -> Iterator[str]:
+def _servers(workload: Workload, track: str, servers: list[str], results: Results) -> Iterator[str]:
     place = f"{workload.name}/{track}"
-    heads = " | ".join(f"{clients(load)}: /s, p50, p99 ms, CPU ms" for load in loads)
-    yield f"| | set up as | {heads} | private MiB, processes | first answer s |"
-    yield "|---" * (len(loads) + 4) + "|"
+    yield "| | set up as | private MiB | processes | first answer s |"
+    yield "|---|---|---|---|---|"
     for server in servers:
         key = f"{place}/{server}"
-        setting = results.setting(key)
-        cells = [_cell(f"{key}/{load}", results) for load in loads]
-        memory = f"{_told(results.median(key, 'private_mib'))}, {_told(results.median(key, 'processes'))}"
-        start = _told(results.median(key, "first_answer_s"))
-        yield f"| {server} | {setting or ''} | {' | '.join(cells)} | {memory} | {start} |"
-    refused = {key.split("/")[2]: reason for key, reason in results.refused.items() if key.startswith(f"{place}/")}
-    refused |= {name: reason for name, reason in results.refused.items() if "/" not in name}
+        figures = (_told(results.median(key, name)) for name in ("private_mib", "processes", "first_answer_s"))
+        yield f"| {server} | {results.setting(key) or ''} | {' | '.join(figures)} |"
+    refused = {name: reason for name, reason in results.refused.items() if "/" not in name}
+    refused |= {key.split("/")[2]: reason for key, reason in results.refused.items() if key.startswith(f"{place}/")}
     for server, reason in sorted(refused.items()):
-        yield f"| {server} | {reason.partition('; its log')[0]} |{' |' * (len(loads) + 2)}"
+        yield f"| {server} | {reason.partition('; its log')[0]} | | | |"
 
 
-def _cell(key: str, results: Results) -> str:
-    if key not in results.cells:
-        return ""
-    figures = [_told(results.median(key, name)) for name in ("per_second", "p50_ms", "p99_ms", "cpu_ms")]
-    notes = []
-    if key.endswith("/double"):
-        notes.append(f"{100 * (results.median(key, 'in_time') or 0):.0f} % within 1 s")
+def _cells(place: str, loads: list[str], results: Results) -> Iterator[str]:
+    """A row a load and server, the one that answers most first."""
+    yield "| load | server | answers/s | p50 ms | p99 ms | CPU ms | |"
+    yield "|---|---|---|---|---|---|---|"
+    for load in loads:
+        servers = results.servers(*place.split("/"), load)
+        servers.sort(key=lambda server: -(results.median(f"{place}/{server}/{load}", "per_second") or 0.0))
+        for server in servers:
+            key = f"{place}/{server}/{load}"
+            figures = (_told(results.median(key, name)) for name in ("per_second", "p50_ms", "p99_ms", "cpu_ms"))
+            name = f"**{server}**" if server == OURS else server
+            yield f"| {clients(load)} | {name} | {' | '.join(figures)} | {_notes(key, results)} |"
+
+
+def _notes(key: str, results: Results) -> str:
+    """What failed in all rounds, and of an overload what was answered in time."""
+    notes = [f"{100 * (results.median(key, 'in_time') or 0):.0f} % within 1 s"] if key.endswith("/double") else []
     failed: dict[str, int] = {}
     for each in results.cells[key].values():
         for reason, count in each["failed"].items():
             failed[reason] = failed.get(reason, 0) + count
-    notes += [f"{count} × {reason}" for reason, count in failed.items()]
-    return ", ".join(figures) + (f" ({'; '.join(notes)})" if notes else "")
+    return "; ".join([*notes, *(f"{count} × {reason}" for reason, count in failed.items())])
 
 
-def _charts(
-    workload: str, track: str, loads: list[str], servers: list[str], results: Results
-) -> Iterator[tuple[str, str, Bars]]:
-    place, named = f"{workload}/{track}", [(load, clients(load)) for load in loads]
-    for name, title, figure in (
-        ("throughput", "answers a second", "per_second"),
-        ("p50", "p50 in ms", "p50_ms"),
-        ("p99", "p99 in ms", "p99_ms"),
-        ("cpu", "CPU of an answer in ms, all processes", "cpu_ms"),
-    ):
-        groups = [
-            (told_load, [(server, results.median(f"{place}/{server}/{load}", figure)) for server in servers])
-            for load, told_load in named
-        ]
-        yield name, f"{workload}, {track_name(track)}: {title}", groups
-    yield (
-        "start",
-        f"{workload}, {track_name(track)}: private memory, and time to the first answer",
-        [
-            ("MiB", [(server, results.median(f"{place}/{server}", "private_mib")) for server in servers]),
-            ("s", [(server, results.median(f"{place}/{server}", "first_answer_s")) for server in servers]),
-        ],
-    )
+def _bars(place: str, loads: list[str], servers: list[str], results: Results) -> Iterator[Group]:
+    closed = [load for load in loads if load.startswith("c")]
+    wanted = [(load, figure) for figure in ("per_second", "p50_ms", "p99_ms", "cpu_ms") for load in closed]
+    wanted += [(load, "p99_ms") for load in loads if load.startswith("open")]
+    for load, figure in wanted:
+        values = [(server, results.median(f"{place}/{server}/{load}", figure)) for server in servers]
+        yield f"{_FIGURES[figure]}, {clients(load)}", values
+    for figure in ("private_mib", "first_answer_s"):
+        yield _FIGURES[figure], [(server, results.median(f"{place}/{server}", figure)) for server in servers]
 
 
 def _idle(results: Results) -> Iterator[str]:

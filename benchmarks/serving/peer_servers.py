@@ -51,6 +51,8 @@ class Peer:
     path: str = "/predict"
     waits: bool = True
     """Whether it runs coroutines."""
+    starts_slowly: bool = False
+    """So that it is asked for what all are asked, and for more only when it is named."""
 
     def takes(self, workload: Workload) -> bool:
         return workload.kind in self.ways and (self.waits or not workload.waits)
@@ -138,7 +140,8 @@ _ALL = (
         dress=_v2_request,
         undress=_v2_answer,
         path="/v2/models/served/infer",
+        starts_slowly=True,
     ),
-    Peer("ray", ("ray[serve]",), _script("ray"), {**_FORMS, "body": "body"}),
+    Peer("ray", ("ray[serve]",), _script("ray"), {**_FORMS, "body": "body"}, starts_slowly=True),
 )
 PEERS = {peer.name: peer for peer in _ALL}

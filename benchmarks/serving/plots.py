@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-Bars = Sequence[tuple[str, Sequence[tuple[str, float | None]]]]
-"""Groups by name, and in each the servers with their values; None where there is none."""
+Group = tuple[str, Sequence[tuple[str, float | None]]]
+"""Its name, and the servers with their values; None where there is none."""
 
 _COLOURS = ("#0b6e4f", "#8d99ae", "#c58b4e", "#6d6a9c", "#a8577e", "#5b8fb9", "#8a8a5c")
 _WIDTH, _LABEL, _VALUE, _BAR, _GAP = 620, 120, 70, 13, 26
 
 
-def bar_chart(title: str, groups: Bars) -> str:
+def bar_chart(title: str, groups: Sequence[Group]) -> str:
     """Longer is more; the value stands behind each bar. The colour of a server is the same in all groups."""
     servers = list(dict.fromkeys(server for _, bars in groups for server, _ in bars))
     parts, y = [_text(8, 18, title, bold=True)], 34

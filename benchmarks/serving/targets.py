@@ -25,14 +25,14 @@ class Target:
 
     @property
     def is_met(self) -> bool | None:
-        if self.found is None:
+        if self.found is None or not self.wanted:
             return None
         return self.found >= self.wanted if self.at_least else self.found <= self.wanted
 
     @property
     def margin(self) -> str:
         """By how much it is met or missed, of what was wanted."""
-        if self.found is None or not self.wanted:
+        if self.is_met is None or self.found is None:
             return ""
         share = self.found / self.wanted - 1
         return f"{100 * abs(share):.0f} % {'better' if self.is_met else 'short'}" if abs(share) >= 0.005 else "just"
@@ -130,7 +130,8 @@ def told(target: Target) -> tuple[str, str, str, str]:
         found += f" ({target.against})"
     met = {None: "", True: "met", False: "**not met**"}[target.is_met]
     margin = f", {target.margin}" if target.margin else ""
-    return target.name, f"{sign} {target.wanted:.3g} {target.unit}", found, f"{met}{margin}"
+    wanted = f"{sign} {target.wanted:.3g} {target.unit}" if target.wanted else "what it rests on is not measured"
+    return target.name, wanted, found, f"{met}{margin}"
 
 
 def print_targets(results: Results) -> None:

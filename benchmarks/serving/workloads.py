@@ -35,6 +35,8 @@ class Workload:
     tracks: tuple[str, ...] = (ONE_CORE, MACHINE)
     batches: tuple[int, ...] = (1, 8)
     open_loop: bool = False
+    everybody: bool = False
+    """Whether peers that start slowly are asked, too."""
     tolerance: float = 2e-4
     """How far a number of an answer may be from the plain predictor's."""
     api: tuple[tuple[str, Any], ...] = ()
@@ -88,9 +90,25 @@ def _megabyte() -> list[Any]:
 
 
 _ALL = (
-    Workload("no-op", "no model: the server alone", "json", _short_text, (1, 8, 32, 64), "noop", open_loop=True),
     Workload(
-        "encoder", "an encoder of MiniLM's size, 29 tokens", "json", _short_text, (1, 8, 32), "encoder", open_loop=True
+        "no-op",
+        "no model: the server alone",
+        "json",
+        _short_text,
+        (1, 8, 32, 64),
+        "noop",
+        open_loop=True,
+        everybody=True,
+    ),
+    Workload(
+        "encoder",
+        "an encoder of MiniLM's size, 29 tokens",
+        "json",
+        _short_text,
+        (1, 8, 32),
+        "encoder",
+        open_loop=True,
+        everybody=True,
     ),
     Workload("mixed", "MiniLM, texts of 5 to 400 tokens", "json", _texts_of_any_length, (1, 32), "mixed"),
     Workload("image", "MobileNetV2, a JPEG of 224 × 224", "body", _images, (1, 8), "image"),
@@ -115,7 +133,7 @@ WORKLOADS = {workload.name: workload for workload in _ALL}
 def quick(workload: Workload) -> Workload:
     """The same in a few seconds."""
     few = tuple(count for count in workload.clients if count in (1, 32)) or workload.clients[:1]
-    return replace(workload, clients=few, open_loop=False)
+    return replace(workload, clients=few, open_loop=False, everybody=False)
 
 
 def encode_payload(kind: str, payload: Any) -> tuple[bytes, str]:
