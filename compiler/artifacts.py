@@ -9,6 +9,7 @@ from typing import Any, Literal
 from cortex_compile.compiler.compare_answers import AnswerDifference
 from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.tolerances import Tolerances
+from cortex_compile.compiler.tune_record import Tuning
 from cortex_compile.python_backend.manifest import BatchingSpec, Core, Dispatch, ModelsSpec, Placement, Variant
 
 # 1: the first.
@@ -276,6 +277,8 @@ class Report:
     """The most memory that compiling took, by the process that took it."""
     dispatch: Dispatch | None = None
     """None in reports of releases that had one way only."""
+    tuning: Tuning | None = None
+    """What `tune` found, where it ran."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from cortex_compile.errors import BuildError
 from cortex_compile.python_backend.manifest import check_build, sha256_of
 from cortex_compile.python_backend.records import to_json
 
-__all__ = ["find_earlier_build", "inputs_sha256", "remember_build"]
+__all__ = ["find_earlier_build", "inputs_sha256", "keep_remembering", "remember_build"]
 
 # Differ from one terminal to the next.
 _OF_THE_TERMINAL = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR", "PS1"}
@@ -67,6 +67,14 @@ def remember_build(output: Path, inputs: str, outside: dict[str, tuple[int, int]
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(kept))
         temporary.rename(place)
+
+
+def keep_remembering(output: Path, manifest_sha256: str) -> None:
+    """The build at ``output``, whose manifest was this one, was tuned: it rests on the same as before."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(_place(output).read_text())
+        if kept["manifest_sha256"] == manifest_sha256:
+            remember_build(output, kept["inputs_sha256"], kept["outside"])
 
 
 def _place(output: Path) -> Path:

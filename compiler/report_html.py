@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 
-from cortex_compile.compiler import report_words
+from cortex_compile.compiler import report_words, tune_words
 from cortex_compile.compiler.artifacts import Report
 from cortex_compile.compiler.report_plot import latency_plot
 
@@ -32,6 +32,9 @@ def render_report(report: Report) -> str:
     environment.filters["answer_difference"] = report_words.answer_difference_in_words
     environment.filters["bounds"] = report_words.bounds_in_words
     environment.filters["dispatch"] = report_words.dispatch_in_words
+    environment.filters["tuning"] = tune_words.tuning_in_words
+    environment.filters["best_first"] = tune_words.best_first
+    environment.filters["configuration"] = tune_words.configuration_in_words
     template = importlib.resources.files("cortex_compile.compiler") / "report.html.j2"
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         report=report, headline=report_words.headline_of(report)

@@ -36,7 +36,7 @@ from cortex_compile.python_backend.manifest import (
 )
 from cortex_compile.python_backend.records import to_json
 
-__all__ = ["finish_build", "write_both_manifests", "write_build", "write_dispatch"]
+__all__ = ["copy_runtime", "finish_build", "write_both_manifests", "write_build", "write_dispatch"]
 
 # form(max_part_size=…), which request.py uses, came with 0.44, and that asks for this python-multipart.
 _RUNTIME_MINIMUM = {"starlette": ">=0.44", "python-multipart": ">=0.0.18"}
@@ -64,7 +64,7 @@ def write_build(
     version_folder = repository / project.name / "1"
     version_folder.mkdir(parents=True)
     try:
-        _copy_runtime(version_folder)
+        copy_runtime(version_folder)
         _copy_project(project, version_folder / "project")
         around = _around(project, settings_of)
         written = tuple(write_core(core, project.name, around, repository) for core in cores)
@@ -108,7 +108,7 @@ def write_both_manifests(manifest: Manifest, build: Path) -> None:
     shutil.copyfile(inner, build / "manifest.json")
 
 
-def _copy_runtime(version_folder: Path) -> None:
+def copy_runtime(version_folder: Path) -> None:
     template = importlib.resources.files("cortex_compile.model_repo_template") / "model.py"
     (version_folder / "model.py").write_bytes(template.read_bytes())
     runtime = version_folder / "_runtime"

@@ -17,6 +17,8 @@ from cortex_compile.compiler.artifacts import (
     SizePoint,
     Verdict,
 )
+from cortex_compile.compiler.tune_record import Configuration, TuneTrial, Tuning
+from cortex_compile.python_backend.manifest import Dispatch
 
 MEASUREMENTS = (
     Measurement("input_ids int64[1, 12]", 8.412, 11.9, 2.107, 2.61, 3.99, 400, 2),
@@ -145,6 +147,26 @@ EXAMPLE = Report(
         SampleReport("sample-happy.json?model=sentiment", 200, True, 12.4, 4.31, 2.88),
         SampleReport("sample-article.json?model=summarizer", 200, True, 1204.3, 1198.0, 1.01),
         SampleReport("sample-unknown.json?model=x", 400, True, 0.042, 0.045, 0.93),
+    ),
+    dispatch=Dispatch("in turn", 1, "predictor.last is written while it answers"),
+    tuning=Tuning(
+        "throughput",
+        32,
+        250.0,
+        False,
+        61.0,
+        (
+            TuneTrial(
+                Configuration("local", 1, 2, "in turn", 1), "measured", "", 8, 95.2, 330.0, 380.0, 95.2, 93.1, 97.3
+            ),
+            TuneTrial(
+                Configuration("remote", 1, 1, "in turn", 1, 2, 8), "refused", "a wrong <answer>", 0, 0, 0, 0, 0, 0, 0
+            ),
+            TuneTrial(
+                Configuration("local", 2, 1, "in turn", 1), "measured", "", 8, 171.4, 180.0, 240.0, 171.4, 168.0, 174.8
+            ),
+        ),
+        2,
     ),
     memory=MemoryReport(eager_mib=801.2, compiled_mib=383.4, eager_own_mib=612.0, compiled_own_mib=344.1),
     peak_mib={"trying engines": 1873.2, "rehearsal": 905.7},

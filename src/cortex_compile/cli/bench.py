@@ -16,7 +16,7 @@ from cortex_compile.cli.load import Load, Outcome, Shot, run_load
 from cortex_compile.cli.predict import read_shot
 from cortex_compile.errors import ServiceError, UsageError
 
-__all__ = ["bench"]
+__all__ = ["bench", "shots_of"]
 
 _WARM_UP_S = 1.0
 
@@ -63,7 +63,7 @@ def bench(
             servers, shots = {"": target}, given
         else:
             servers = stack.enter_context(_served(Path(target), baseline))
-            shots = given or _shots_of(Path(target))
+            shots = given or shots_of(Path(target))
         rows = _measure(servers, shots, loads, seconds, rounds, timeout_s)
     if as_json:
         click.echo(json.dumps({"target": target, "rows": [row_as_json(row) for row in rows]}, indent=2))
@@ -108,7 +108,12 @@ def _served(build: Path, baseline: bool) -> Iterator[dict[str, str]]:
         yield servers
 
 
-def _shots_of(build: Path) -> list[Shot]:
+def shots_of(build: Path) -> list[Shot]:
+    """The samples that a build was compiled with.
+
+    Raises:
+        UsageError: its project holds none.
+    """
     from cortex_compile.cli.example_request import samples_of
     from cortex_compile.python_backend.manifest import read_manifest
 

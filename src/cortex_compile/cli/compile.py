@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--only", metavar="PATH", help="Compile only this module, as the report names it.")
 @click.option("--fresh", is_flag=True, help="Try everything again, whatever an earlier compile found.")
 @click.option("--no-compile", is_flag=True, help="Write a build that runs the predictor as it is.")
+@click.option("--tune", is_flag=True, help="Find the fastest way to serve the build, by trials under load.")
 @click.option("--serve", is_flag=True, help="Serve the build when it is written.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write the build.")
 @click.pass_context
@@ -50,6 +51,7 @@ def compile_command(
     only: str | None,
     fresh: bool,
     no_compile: bool,
+    tune: bool,
     serve: bool,
     dry_run: bool,
 ) -> None:
@@ -70,6 +72,8 @@ def compile_command(
         "device": device,
         "compile": False if no_compile else None,
     }
+    if tune and (dry_run or no_compile):
+        raise UsageError("--tune tries ways to serve compiled modules; leave it out with --dry-run and --no-compile")
     projects = read_projects(predictor, config=config, samples=samples, name=name, settings_overrides=overrides)
     if output is not None and len(projects) > 1:
         names = ", ".join(project.name for project in projects)
@@ -82,20 +86,29 @@ def compile_command(
         build = (output or Path("build") / project.name).absolute()
         for notice in project.notices:
             click.echo(f"{project.name}: {notice}", err=True)
-        earlier = None if fresh or dry_run else find_earlier_build(project, build, only)
-        if earlier is not None:
-            _print_summary(earlier, build, "unchanged since it was compiled into")
+        report = None if fresh or dry_run else find_earlier_build(project, build, only)
+        if report is not None:
+            _print_summary(report, build, "unchanged since it was compiled into")
         else:
             with show_progress(f"compile {project.name}") as tell:
                 report = compile_predictor(
                     project, build, command=command, only=only, fresh=fresh, dry_run=dry_run, tell=tell
                 )
             _print_summary(report, build, "" if dry_run else f"compiled in {report.seconds:.0f} s into")
+        if tune and any(module.engine != "eager" for module in report.modules):
+            _tune(build)
         builds.append(build)
     if serve and not dry_run:
         from cortex_compile.cli.serve import serve as serve_command
 
         context.invoke(serve_command, builds=tuple(builds))
+
+
+def _tune(build: Path) -> None:
+    from cortex_compile.cli.tune import tune_build
+    from cortex_compile.cli.tune_table import print_tuning
+
+    print_tuning(tune_build(build), _relative(build), dry_run=False)
 
 
 def _typed_command(predictor: Path, config: Path | None, samples: tuple[str, ...], name: str | None) -> str:

@@ -41,7 +41,9 @@ def _print_report(report: Report, build: Path) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from cortex_compile.cli.tune_table import trials_table
     from cortex_compile.compiler import report_words
+    from cortex_compile.compiler.tune_words import tuning_in_words
 
     # Into a pipe: no colours (rich sees to that), and nothing folded where a program looks for it.
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -67,6 +69,9 @@ def _print_report(report: Report, build: Path) -> None:
         console.print(Text(report_words.dispatch_in_words(report)))
     for module in report.modules:
         _print_module(module, console)
+    if report.tuning is not None:
+        console.print(Text(f"\n{tuning_in_words(report.tuning)}"))
+        console.print(trials_table(report.tuning))
     console.print(Text(f"\nMore: {build / 'report.html'}", style="dim"))
 
 

@@ -29,6 +29,7 @@ _COMMANDS = {
     "predict": ("cortex_compile.cli.predict:predict", "Send a sample to a build or to a URL."),
     "inspect": ("cortex_compile.cli.inspect:inspect_command", "Show what compiling a build found and decided."),
     "bench": ("cortex_compile.cli.bench:bench", "Measure a build or a URL under load."),
+    "tune": ("cortex_compile.cli.tune:tune", "Find the fastest way to serve a build, by trials."),
     "package": ("cortex_compile.cli.package:package", "Write a Dockerfile and all that an image of a build needs."),
     "api-key": ("cortex_compile.cli.api_key:api_key", "Make an API key for `serve --api-keys`."),
     "doctor": ("cortex_compile.cli.doctor:doctor", "Check what this machine can compile and serve with."),
