@@ -1,4 +1,7 @@
-"""Calls of unlike lengths share batches in Triton, and each gets the answer that it would have had alone."""
+"""Calls of unlike lengths share batches in Triton, and each gets the answer that it would have had alone.
+
+One process with one predictor that knows nothing of threads: without the passed turn no two calls could meet.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {**os.environ, "CORTEX_COMPILE_CACHE": str(folder / "cache")}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+    dispatch = read_manifest(folder / "build" / "manifest.json").dispatch
+    assert dispatch is not None
+    assert (dispatch.kind, dispatch.turn_refused) == ("passed turn", None)
     let_calls_meet(folder / "build")
     return folder / "build"
 
