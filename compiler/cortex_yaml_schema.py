@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-from cortex_compile.compiler.quantities import parse_quantity
 from cortex_compile.compiler.yaml_values import (
     Count,
     Endpoint,
@@ -24,6 +23,7 @@ from cortex_compile.compiler.yaml_values import (
     check_duration,
     check_quantity,
 )
+from cortex_compile.quantities import parse_quantity
 
 __all__ = ["Api", "Compile", "SampleEntry", "TrafficSplitter", "json_schema"]
 

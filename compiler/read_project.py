@@ -20,7 +20,6 @@ from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.compiler.mount_notices import mount_notices
 from cortex_compile.compiler.project_files import project_files
 from cortex_compile.compiler.project_notices import project_notices
-from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
 from cortex_compile.compiler.read_models import read_models
 from cortex_compile.compiler.read_requirements import read_requirements
 from cortex_compile.compiler.read_samples import default_samples, read_listed_samples, read_sample
@@ -30,6 +29,7 @@ from cortex_compile.compiler.yaml_values import check_endpoint, check_name
 from cortex_compile.errors import ProjectError, UsageError
 from cortex_compile.python_backend.manifest import BatchingSpec
 from cortex_compile.python_backend.names import MAX_NAME_LENGTH
+from cortex_compile.quantities import parse_duration_s, parse_quantity
 
 __all__ = ["read_projects"]
 

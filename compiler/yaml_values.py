@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
 from cortex_compile.python_backend.names import ENDPOINT, MAX_NAME_LENGTH, NAME, is_endpoint, is_name, is_variable
 from cortex_compile.python_backend.request import LONGEST_TIMEOUT_S
+from cortex_compile.quantities import parse_duration_s, parse_quantity
 
 __all__ = [
     "Count",

@@ -14,16 +14,15 @@ from typing import Any
 
 from cortex_compile import __version__
 from cortex_compile.errors import LaunchError
+from cortex_compile.launchers.container_resources import resources_of
 from cortex_compile.launchers.docker_lock import OF_SERVING, LockedPackage, Target, download_wheels, lock_requirements
 from cortex_compile.launchers.served_models import read_models
-from cortex_compile.launchers.shared_memory import MIB, shared_memory_of_a_container
+from cortex_compile.launchers.shared_memory import MIB
 from cortex_compile.python_backend.manifest import Manifest, check_build, sha256_of
 
 # The parts of us that an image needs: the command `serve`, the facade, and what starts Triton.
 _PARTS = ("cli", "facade", "launchers", "python_backend")
 _MARK = "Written by `cortex-compile package`"
-# For Python, the libraries and a predictor beside its weights, which a process may hold three times while it starts.
-_MEMORY_OF_A_PROCESS, _COPIES_OF_WEIGHTS, _MEMORY_OF_TRITON = 1024 * MIB, 3, 1024 * MIB
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,8 @@ def _write_templates(folder: Path, plan: ImagePlan, manifest: Manifest, *, has_w
     # The predictor's processes; a core of its own engine has none of Python's.
     models = read_models(plan.build / "model_repository", "cpu")
     processes = sum(model.instances for model in models)
-    shm_bytes = shared_memory_of_a_container(processes, manifest.max_body_bytes)
+    resources = resources_of(manifest, plan.build, processes)
+    compute: dict[str, Any] = manifest.cluster.get("compute", {})
     values: dict[str, Any] = {
         "name": manifest.name,
         "tag": image_tag(manifest.name),
@@ -152,26 +152,21 @@ def _write_templates(folder: Path, plan: ImagePlan, manifest: Manifest, *, has_w
         "wheels": has_wheels,
         "all_wheels": plan.all_wheels,
         "manifest_sha256": sha256_of(plan.build / "manifest.json"),
-        "shm_bytes": shm_bytes,
-        "memory": _default_memory(plan.build, manifest, shm_bytes),
+        "resources": resources,
+        # As cortex.yaml writes them, which is as Kubernetes does; Cortex's own default of cpu.
+        "cpu_request": compute.get("cpu", "200m"),
+        "memory_request": compute.get("mem"),
     }
     templates = _package_folder("cortex_compile.model_repo_template")
     # Nothing that a browser reads: a Dockerfile and YAML, with names that check_manifest.py allows.
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
-    for name in ("Dockerfile", "compose.yaml"):
+    settings: dict[str, Any] = {"keep_trailing_newline": True, "trim_blocks": True}
+    environment = Environment(undefined=StrictUndefined, autoescape=False, **settings)  # noqa: S701
+    for name in ("Dockerfile", "compose.yaml", "compose.gpu.yaml", "kubernetes.yaml"):
         text = environment.from_string((templates / f"{name}.j2").read_text()).render(values)
         (folder / name).write_text(text)
-    shutil.copyfile(templates / "compose.gpu.yaml", folder / "compose.gpu.yaml")
     wanted = ["build", "cortex_compile", "requirements.lock", *(["wheels"] if has_wheels else [])]
     (folder / ".dockerignore").write_text("".join(["*\n", *(f"!{name}\n" for name in wanted), "**/__pycache__\n"]))
-    return shm_bytes
-
-
-def _default_memory(build: Path, manifest: Manifest, shm_bytes: int) -> str:
-    """A limit for compose, in MiB: an estimate that a person may change."""
-    weights = sum(path.stat().st_size for path in (build / "model_repository").rglob("*") if path.is_file())
-    process = _MEMORY_OF_A_PROCESS + _COPIES_OF_WEIGHTS * weights
-    return f"{(_MEMORY_OF_TRITON + manifest.processes_per_replica * process + shm_bytes) // MIB}m"
+    return resources.shm_bytes
 
 
 def _make_readable(folder: Path) -> None:

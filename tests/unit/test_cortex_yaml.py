@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cortex_compile.compiler.cortex_yaml import read_cortex_yaml
-from cortex_compile.compiler.quantities import parse_duration_s, parse_quantity
 from cortex_compile.errors import ProjectError
+from cortex_compile.quantities import parse_duration_s, parse_quantity
 
 HEAD = "- name: iris\n  predictor:\n    type: python\n    path: predictor.py\n"
 

@@ -27,7 +27,7 @@ ALLOWED = {
     "backends": {"cache_folder", "errors", "python_backend"},
     "compiler": {"", *ROOT_MODULES, "python_backend", "backends", "model_repo_template"},
     "facade": {"", *CONTRACT},
-    "launchers": {"", "cache_folder", *CONTRACT},
+    "launchers": {"", "cache_folder", "quantities", *CONTRACT},
     "cli": {"", *ROOT_MODULES, "python_backend", "backends", "compiler", "facade", "launchers"},
 }
 SOURCES = [path for folder in FOLDERS.values() for path in sorted(folder.rglob("*.py"))]

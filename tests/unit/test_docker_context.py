@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -16,6 +18,7 @@ from cortex_compile.errors import LaunchError
 from cortex_compile.launchers import docker_context
 from cortex_compile.launchers.docker_context import ImageContext, ImagePlan, image_tag, write_context
 from cortex_compile.launchers.docker_lock import LockedPackage, Target
+from cortex_compile.python_backend.manifest import read_manifest, write_manifest
 
 from ..triton.told_predictor import told_build
 
@@ -39,7 +42,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> list[LockedPackage]:
     return packages
 
 
-def write(tmp_path: Path, *, name: str = "My_API", all_wheels: bool = False) -> ImageContext:
+def write(tmp_path: Path, *, name: str = "my-api", all_wheels: bool = False) -> ImageContext:
     build = tmp_path / "build"
     if not build.exists():
         told_build(build, name)
@@ -59,11 +62,11 @@ def test_the_image_runs_triton_and_the_facade_as_a_user_who_is_not_root(tmp_path
     assert [line for line in lines if line.startswith("USER")] == ["USER 1000:1000"]
     assert [line for line in lines if line.startswith("EXPOSE")] == ["EXPOSE 8888"]
     assert any(line.startswith("HEALTHCHECK") and "127.0.0.1:8888/readyz" in line for line in lines)
-    assert any(line.startswith("LABEL") and 'io.cortex-compile.api="My_API"' in line for line in lines)
+    assert any(line.startswith("LABEL") and 'io.cortex-compile.api="my-api"' in line for line in lines)
     command = yaml.safe_load(lines[-1].removeprefix("CMD "))
     assert command[:3] == ["python", "-m", "cortex_compile.launchers.docker_init"]
     assert command[3:] == [
-        *("python", "-m", "cortex_compile", "serve", "/builds/My_API", "--runtime", "image"),
+        *("python", "-m", "cortex_compile", "serve", "/builds/my-api", "--runtime", "image"),
         *("--host", "0.0.0.0", "--port", "8888"),
     ]
 
@@ -134,7 +137,7 @@ def test_compose_keeps_triton_inside(tmp_path: Path, locked: object) -> None:
     assert compose["networks"][triton["networks"][0]] == {"internal": True}
     assert "ports" not in triton
     assert facade["ports"] == ["${PORT:-8888}:8888"]
-    assert triton["command"] == ["python", "-m", "cortex_compile.launchers.docker_inside", "/builds/My_API"]
+    assert triton["command"] == ["python", "-m", "cortex_compile.launchers.docker_inside", "/builds/my-api"]
     assert "triton:8001" in facade["command"]
     assert facade["depends_on"] == {"triton": {"condition": "service_healthy"}}
     assert triton["shm_size"] == context.shm_bytes > 64 * 1024 * 1024
@@ -147,6 +150,65 @@ def test_compose_keeps_triton_inside(tmp_path: Path, locked: object) -> None:
     gpu: Any = yaml.safe_load((context.folder / "compose.gpu.yaml").read_text())
     (device,) = gpu["services"]["triton"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+
+
+def write_for_a_cluster(tmp_path: Path, cluster: dict[str, Any]) -> ImageContext:
+    build = told_build(tmp_path / "build", "api")
+    manifest = replace(read_manifest(build / "manifest.json"), cluster=cluster, request_timeout_s=90.5)
+    for path in (build / "manifest.json", build / "model_repository" / "api" / "1" / "manifest.json"):
+        write_manifest(manifest, path)
+    return write(tmp_path)
+
+
+CLUSTER = {
+    "predictor": {"shm_size": "256Mi"},
+    "compute": {"cpu": "1500m", "mem": "8Gi", "gpu": 2},
+    "autoscaling": {"min_replicas": 2, "max_replicas": 5},
+    "update_strategy": {"max_surge": "1", "max_unavailable": "0"},
+}
+
+
+def test_compose_gives_what_cortex_yaml_asks_for(tmp_path: Path, locked: object) -> None:
+    plain = write(tmp_path)
+    shutil.rmtree(tmp_path / "build")
+    context = write_for_a_cluster(tmp_path, CLUSTER)
+    assert context.shm_bytes - plain.shm_bytes == 256 * 2**20
+    triton: Any = yaml.safe_load((context.folder / "compose.yaml").read_text())["services"]["triton"]
+    assert (triton["shm_size"], triton["cpu_shares"]) == (context.shm_bytes, 1536)
+    resources = triton["deploy"]["resources"]
+    assert resources["reservations"] == {"memory": "8192m"}
+    assert resources["limits"]["memory"] == f"${{TRITON_MEMORY:-{8192 + context.shm_bytes // 2**20}m}}"
+    gpu: Any = yaml.safe_load((context.folder / "compose.gpu.yaml").read_text())
+    assert gpu["services"]["triton"]["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 2
+
+
+@pytest.mark.parametrize("cluster", [{}, CLUSTER], ids=["nothing asked", "all asked"])
+def test_kubernetes_takes_the_manifest(tmp_path: Path, locked: object, cluster: dict[str, Any]) -> None:
+    context = write_for_a_cluster(tmp_path, cluster)
+    documents: list[Any] = list(yaml.safe_load_all((context.folder / "kubernetes.yaml").read_text()))
+    for document in documents:
+        kubernetes_validate.validate(document, "1.32", strict=True)
+    deployment, service = documents
+    pod = deployment["spec"]["template"]
+    # What no schema sees.
+    labels = pod["metadata"]["labels"]
+    for selector in (deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"]):
+        assert selector.items() <= labels.items()
+    (container,) = pod["spec"]["containers"]
+    assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {each["name"] for each in pod["spec"]["volumes"]}
+    probes = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")]
+    assert probes == ["/readyz", "/readyz", "/healthz"]
+    # A request that was let in is answered: 5 s for Services to stop sending, its time-out, and Triton's end.
+    assert container["args"][-2:] == ["--drain-timeout", "91"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 5 + 91 + 10
+    asked, limits = container["resources"]["requests"], container["resources"]["limits"]
+    if cluster:
+        assert (asked, limits["nvidia.com/gpu"]) == ({"cpu": "1500m", "memory": "8Gi"}, "2")
+        assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"]) == (2, 1)
+    else:
+        assert asked == {"cpu": "200m"}
+        assert set(limits) == {"memory"}
 
 
 def test_only_its_own_context_is_replaced(tmp_path: Path, locked: object) -> None:
