@@ -38,6 +38,10 @@ class CompileSettings:
     precision: Precision = "fp32"
     objective: Literal["latency", "throughput"] = "latency"
     """What the quickest engine is: that of a single call, or that with the least time a row at its best batch."""
+    latency_limit_s: float | None = None
+    engine_threads: int | None = None
+    instances: int | None = None
+    max_batch: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     leave_alone: tuple[str, ...] = ()
     """Paths of modules that stay eager, as the report names them (``predictor.model``)."""
@@ -84,8 +88,8 @@ class Project:
     """Whether answers may be streams, if cortex.yaml says so."""
     cluster: dict[str, Any] = field(default_factory=dict)
     """What cortex.yaml says for a cluster alone, by its own keys: nothing here looks at it but the cluster targets."""
-    written: tuple[str, ...] = ()
-    """Of ``placement``, ``processes_per_replica`` and ``threads_per_process``, those that the author chose."""
+    written: dict[str, Any] = field(default_factory=dict)
+    """Of how it is served, what the author chose (``placement``, ``processes_per_replica``)."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,11 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
     if chosen.core.precision == "fp32":
         reason += reduced
     call_ms = min((each.compiled_p50_ms for attempt in used for each in attempt.measurements), default=0.0)
-    core = replace(chosen, core=replace(chosen.core, placement=placement, call_ms=call_ms))
+    served = replace(chosen.core, placement=placement, call_ms=call_ms)
+    if placement == "remote":
+        settings = project.settings
+        served = replace(served, instances=settings.instances or 1, max_batch=settings.max_batch)
+    core = replace(chosen, core=served)
     return Choice(module.name, chosen.core.engine, placement, reason, core)
 
 

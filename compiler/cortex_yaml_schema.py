@@ -260,6 +260,14 @@ class Compile(_Section):
     tolerance."""
     objective: Literal["latency", "throughput"] | None = None
     """What the fastest engine is: by the time of a call, or by the time a row in a batch."""
+    latency_limit: TimeoutS | None = None
+    """`tune` keeps nothing that gives the slowest 1 of 100 answers later, as 50ms."""
+    engine_threads: Count | None = None
+    """Threads of each compiled module's engine. Default: all cores of this machine, shared by the processes."""
+    instances: Count | None = None
+    """How many of each remote module run side by side on a CPU. Default: 1."""
+    max_batch: Annotated[int, Field(ge=0)] | None = None
+    """The largest batch of remote modules on a CPU; 0 is none. Default: as large as was proven."""
     device: Literal["auto", "cpu", "cuda"] | None = None
     gpu: Gpu | None = None
     leave_alone: list[str] = Field(default_factory=list)

@@ -124,7 +124,8 @@ def _try_everything(project: Project, work: Path, command: str, only: str | None
         tell("import the predictor")
         check_class(project, work)
         return Trial((), (), (), {})
-    threads = max(1, len(os.sched_getaffinity(0)) // project.processes_per_replica)
+    shared = max(1, len(os.sched_getaffinity(0)) // project.processes_per_replica)
+    threads = project.settings.engine_threads or shared
     return run_workbench(project, work, threads, command, only, fresh, tell)
 
 

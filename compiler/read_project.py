@@ -33,6 +33,9 @@ from cortex_compile.quantities import parse_duration_s, parse_quantity
 
 __all__ = ["read_projects"]
 
+# How compiled modules are served, which `tune` else searches.
+_SERVING = ("engine_threads", "instances", "max_batch")
+
 
 def read_projects(
     predictor: Path,
@@ -132,10 +135,13 @@ def _project_of(
     )
 
 
-def _written(api: Api, settings: CompileSettings) -> tuple[str, ...]:
-    counts = ("processes_per_replica", "threads_per_process")
-    placement = ("placement",) if settings.placement != "auto" else ()
-    return (*placement, *(name for name in counts if name in api.predictor.model_fields_set))
+def _written(api: Api, settings: CompileSettings) -> dict[str, Any]:
+    found = {name: getattr(settings, name) for name in ("placement", *_SERVING)}
+    counts = {"processes_per_replica", "threads_per_process"} & api.predictor.model_fields_set
+    return {
+        **{name: value for name, value in found.items() if value not in (None, "auto")},
+        **{name: getattr(api.predictor, name) for name in sorted(counts)},
+    }
 
 
 def _check_folder(folder: Path) -> None:
@@ -188,8 +194,8 @@ def _settings_of(located: LocatedApi) -> CompileSettings:
     if written is None:
         return CompileSettings()
     settings = CompileSettings(leave_alone=tuple(written.leave_alone))
-    names = {"step_timeout": "step_timeout_s", "request_timeout": "request_timeout_s"}
-    names |= {key: key for key in ("placement", "precision", "objective", "device", "max_body_bytes")}
+    names = {key: f"{key}_s" for key in ("step_timeout", "request_timeout", "latency_limit")}
+    names |= {key: key for key in ("placement", "precision", "objective", "device", "max_body_bytes", *_SERVING)}
     found = {field: getattr(written, key) for key, field in names.items() if getattr(written, key) is not None}
     for index, engine in enumerate(written.engines or ()):
         try:

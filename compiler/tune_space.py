@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from cortex_compile.compiler.choose_dispatch import MOST_AT_ONCE, largest_batch
 from cortex_compile.compiler.reconfigure_build import configuration_of, may_be_remote
@@ -26,6 +27,7 @@ def configurations_for(manifest: Manifest, cpus: int) -> tuple[Configuration, ..
     written = manifest.tuning.written
     if "placement" in written:
         found = [each for each in found if each.placement == as_it_is.placement]
+    found = [_as_written(each, written) for each in found]
     one_cache = manifest.models is not None and manifest.models.cache_size is not None
     if "processes_per_replica" in written or one_cache:
         found = [each for each in found if each.processes == as_it_is.processes]
@@ -34,6 +36,14 @@ def configurations_for(manifest: Manifest, cpus: int) -> tuple[Configuration, ..
     elif not _turn_is_proven(manifest):
         found = [each for each in found if each.dispatch == "in turn"]
     return tuple(dict.fromkeys((as_it_is, *found)))
+
+
+def _as_written(found: Configuration, written: dict[str, Any]) -> Configuration:
+    threads = written.get("engine_threads", found.engine_threads)
+    if found.placement == "local":
+        return replace(found, engine_threads=threads)
+    instances, batch = written.get("instances", found.core_instances), written.get("max_batch", found.max_batch)
+    return replace(found, engine_threads=threads, core_instances=instances, max_batch=batch)
 
 
 def _turn_is_proven(manifest: Manifest) -> bool:

@@ -139,7 +139,7 @@ def _sha256_of_files(repository: Path) -> dict[str, str]:
 
 
 def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mapping[str, str]) -> Manifest:
-    tolerance = project.settings.tolerances.float32
+    tolerance, limit_s = project.settings.tolerances.float32, project.settings.latency_limit_s
     return Manifest(
         version=MANIFEST_VERSION,
         name=project.name,
@@ -165,6 +165,7 @@ def _manifest_of(project: Project, cores: tuple[Core, ...], compiled_with: Mappi
         dispatch=choose_dispatch(project, cores, why_not_to_ask(project) or "it is not proven yet"),
         tuning=TuningRules(
             objective=project.settings.objective,
+            latency_limit_ms=limit_s * 1000 if limit_s is not None else None,
             written=project.written,
             absolute_tolerance=tolerance.absolute,
             relative_tolerance=tolerance.relative,

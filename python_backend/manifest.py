@@ -243,8 +243,10 @@ class TuningRules:
     """What the author said that a search for the fastest configuration keeps to."""
 
     objective: Literal["latency", "throughput"] = "latency"
-    written: tuple[str, ...] = ()
-    """What is not searched: ``placement``, ``processes_per_replica``, ``threads_per_process``."""
+    latency_limit_ms: float | None = None
+    written: dict[str, Any] = field(default_factory=dict)
+    """What is not searched, by its key in cortex.yaml: ``placement``, ``processes_per_replica``,
+    ``threads_per_process``, ``engine_threads``, ``instances``, ``max_batch``."""
     absolute_tolerance: float = 1e-4
     relative_tolerance: float = 1e-3
     """Of numbers in answers."""

@@ -68,6 +68,7 @@ HARMLESS = {
 HARMFUL = {
     "self.last = x; x = self.model(x) + self.last": "predictor.last is written",
     "self.last = x; x = self.model(x); del self.last": "predictor.last is written",
+    "self.last = x; x = self.last; del self.last; x = self.model(x)": "predictor.last is written",
     "PythonPredictor.count += 1; x = self.model(x)": r"PythonPredictor.count is written",
     "global latest; latest = x; x = self.model(x) + latest": "latest is written",
     "global latest; latest = x; x = self.model(x); latest = None": "latest is written",

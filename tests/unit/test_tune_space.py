@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cortex_compile.compiler.choose_dispatch import why_not_to_ask
+from cortex_compile.compiler.read_project import read_projects
 from cortex_compile.compiler.reconfigure_build import configuration_of
 from cortex_compile.compiler.tune_record import Configuration
 from cortex_compile.compiler.tune_space import configurations_for
@@ -55,13 +57,39 @@ def test_what_is_not_proven_is_not_tried(manifest: Manifest) -> None:
 @pytest.mark.parametrize("placement", ["local", "remote"])
 def test_what_the_author_wrote_is_kept(manifest: Manifest, placement: Placement) -> None:
     cores = tuple(replace(core, placement=placement) for core in manifest.cores)
-    found = ways(manifest, cores=cores, tuning=TuningRules(written=("placement",)))
+    found = ways(manifest, cores=cores, tuning=TuningRules(written={"placement": placement}))
     assert {way.placement for way in found} == {placement}
-    written = TuningRules(written=("processes_per_replica",))
+    written = TuningRules(written={"processes_per_replica": 3})
     assert {way.processes for way in ways(manifest, processes_per_replica=3, tuning=written)} == {3}
+    serving = TuningRules(written={"engine_threads": 2, "instances": 5, "max_batch": 4})
+    assert {way.engine_threads for way in ways(manifest, tuning=serving)} == {2}
+    remote = [way for way in ways(manifest, tuning=serving) if way.placement == "remote"]
+    assert {(way.core_instances, way.max_batch) for way in remote[1:]} == {(5, 4)}
     threads = ways(manifest, dispatch=Dispatch("threads", 5, "threads_per_process is 5"))
     assert {(way.dispatch, way.at_once) for way in threads} == {("threads", 5)}
 
 
 def test_a_cache_of_models_stays_in_one_process(manifest: Manifest) -> None:
     assert {way.processes for way in ways(manifest, models=ModelsSpec(directory="models", cache_size=2))} == {1}
+
+
+def test_what_cortex_yaml_says_of_serving_is_what_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "predictor.py").write_text("class PythonPredictor: ...\n")
+    (tmp_path / "sample.json").write_text("1")
+    (tmp_path / "cortex.yaml").write_text(
+        "- name: a\n"
+        "  predictor: {type: python, path: predictor.py, threads_per_process: 1}\n"
+        "  compile: {engine_threads: 2, instances: 3, max_batch: 0, latency_limit: 50ms}\n"
+    )
+    (project,) = read_projects(
+        tmp_path / "predictor.py", config=None, samples=(), name=None, settings_overrides={"placement": "local"}
+    )
+    assert project.written == {
+        "placement": "local",
+        "engine_threads": 2,
+        "instances": 3,
+        "max_batch": 0,
+        "threads_per_process": 1,
+    }
+    assert project.settings.latency_limit_s == 0.05
+    assert why_not_to_ask(project) == "threads_per_process: 1 is written in cortex.yaml"

@@ -107,6 +107,7 @@ def tune_build(
         raise UsageError(f"{build}: nothing in it is compiled, so there is nothing to choose between")
     objective = objective or manifest.tuning.objective
     clients = clients or _CLIENTS[objective]
+    latency_limit_ms = latency_limit_ms or manifest.tuning.latency_limit_ms
     tolerance = Tolerance(manifest.tuning.absolute_tolerance, manifest.tuning.relative_tolerance)
     configurations = configurations_for(manifest, len(os.sched_getaffinity(0)))
     lines = TrialLines(len(configurations), objective)
