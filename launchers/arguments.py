@@ -63,6 +63,8 @@ class ServerSettings:
     hardware: str
     exit_timeout_s: int
     gpu_metrics: bool = True
+    strict_readiness: bool = True
+    """It is not ready while any model is not, and never again after one that was only tried did not load."""
     backend_directory: Path | None = None
     backend_config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     slots: Mapping[str, int] = field(default_factory=dict)
@@ -86,7 +88,7 @@ def server_arguments(settings: ServerSettings, version: ServerVersion) -> list[s
         ("disable-auto-complete-config", None),
         ("exit-on-error", "true"),
         ("exit-timeout-secs", str(settings.exit_timeout_s)),
-        ("strict-readiness", "true"),
+        ("strict-readiness", "true" if settings.strict_readiness else "false"),
         ("log-format", "ISO8601"),
         ("http-address", settings.address),
         ("grpc-address", settings.address),

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,8 @@ from cortex_compile.launchers.keep_server import Order
 from cortex_compile.launchers.model_control import ModelControl
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
 from cortex_compile.launchers.protocol import Endpoints
-from cortex_compile.launchers.served_models import ServedModel, read_builds, slots_of
+from cortex_compile.launchers.served_folder import ServedFolder, folders_beside
+from cortex_compile.launchers.served_models import ServedModel, read_builds, read_models, slots_of
 from cortex_compile.launchers.server_folder import PreparedServer, prepare_embedded_server
 from cortex_compile.launchers.server_log import read_complaint, read_load_failures
 from cortex_compile.launchers.shared_memory import (
@@ -57,6 +59,8 @@ class EmbeddedServer:
         repair: what dies or hangs is started again, and this is called with lines that tell people of it; without it,
             nothing is.
         patience: how long what is waited for, where that is not what docs/reliability.md says.
+        updatable: what is served is taken out of the builds, where they stand, so that others can take their place
+            (``folders``) and nobody else changes it; if that cannot be, ``not_updatable_since`` says why.
         prepare: finds the server and fills a folder of this run with what it needs; ours of PyPI, if nothing is said.
     """
 
@@ -70,6 +74,7 @@ class EmbeddedServer:
         log: Callable[[str], None] | None = None,
         repair: Callable[[str], None] | None = None,
         patience: Patience | None = None,
+        updatable: bool = False,
         prepare: Callable[[Path], PreparedServer] = prepare_embedded_server,
     ) -> None:
         self._builds = [Path(build).absolute() for build in builds]
@@ -77,9 +82,11 @@ class EmbeddedServer:
         self._log = log
         self._tell = repair
         self._patience = patience or Patience()
+        self._updatable = updatable
         self._prepare = prepare
         self._token = secrets.token_urlsafe(32)
         self._region_prefix = new_region_prefix()
+        self._hardware = ""
         self._keeper: subprocess.Popen[str] | None = None
         self._folder: Path | None = None
         self._follower: threading.Thread | None = None
@@ -91,6 +98,8 @@ class EmbeddedServer:
         self._watch: ServerWatch | None = None
         self.server_pid: int | None = None
         self.models: tuple[ServedModel, ...] = ()
+        self.folders: tuple[ServedFolder, ...] = ()
+        self.not_updatable_since: str | None = None
 
     @property
     def restricted_headers(self) -> dict[str, str]:
@@ -123,10 +132,30 @@ class EmbeddedServer:
             raise
         http, grpc, metrics = (f"{LOOPBACK}:{port}" for port in (ports.http, ports.grpc, ports.metrics))
         if self._tell is not None:
-            control = ModelControl(http, self.restricted_headers)
-            self._watch = ServerWatch(self, ports.http, control, self._folder / _DEADLINES, self._tell, self._patience)
+            self._watch = ServerWatch(
+                self, ports.http, self.control, self._folder / _DEADLINES, self._tell, self._patience
+            )
             self._watch.begin()
         return Endpoints(http=http, grpc=grpc, metrics=metrics)
+
+    @property
+    def control(self) -> ModelControl:
+        """The models of the server that runs."""
+        assert self._ports is not None
+        http, grpc = (f"{LOOPBACK}:{port}" for port in (self._ports.http, self._ports.grpc))
+        return ModelControl(http, grpc, self.restricted_headers)
+
+    def models_changed(self) -> None:
+        """What ``folders`` show is what is served, should the server have to be started again."""
+        assert self._order is not None
+        old = {model.name for model in self.models}
+        self.models = self._models_of_folders()
+        kept = [word for word in self._order.command if word not in {f"--load-model={name}" for name in old}]
+        command = [*kept, *(f"--load-model={model.name}" for model in self.models)]
+        self._order = replace(self._order, command=command)
+
+    def _models_of_folders(self) -> tuple[ServedModel, ...]:
+        return tuple(model for folder in self.folders for model in read_models(folder.repository, self._hardware))
 
     def poll(self) -> int | None:
         """The server's exit status (128 + n when signal n ended it), or None while it runs or before it was started.
@@ -201,7 +230,17 @@ class EmbeddedServer:
         assert self._folder is not None
         deadlines = self._folder / _DEADLINES
         deadlines.mkdir()
-        self.models = read_builds(self._builds, server.hardware)
+        self._hardware = server.hardware
+        models = read_builds(self._builds, server.hardware)
+        repositories = [build / "model_repository" for build in self._builds]
+        if self._updatable:
+            try:
+                self.folders = folders_beside(self._builds)
+                repositories = [folder.repository for folder in self.folders]
+                models = self._models_of_folders()
+            except LaunchError as error:
+                self.not_updatable_since = str(error)
+        self.models = models
         for line in check_gpu_memory(self._builds, self.models, read_gpus() if server.hardware == "gpu" else ()):
             if self._log is not None:
                 self._log(line)
@@ -212,7 +251,7 @@ class EmbeddedServer:
         }
         log_file = self._folder / _LOG_NAME
         settings = ServerSettings(
-            repositories=tuple(build / "model_repository" for build in self._builds),
+            repositories=tuple(repositories),
             models=tuple(model.name for model in self.models),
             address=LOOPBACK,
             http_port=ports.http,
@@ -223,6 +262,7 @@ class EmbeddedServer:
             exit_timeout_s=_EXIT_TIMEOUT_S,
             # Without a GPU they would start NVIDIA's host engine inside the server, with a log of its own.
             gpu_metrics=server.hardware == "gpu",
+            strict_readiness=not self.folders,
             backend_directory=server.backends,
             backend_config={backend: region for backend in server.python_backends},
             slots=slots_of(self.models),
@@ -234,7 +274,7 @@ class EmbeddedServer:
             environment={**server.environment, DEADLINES_VARIABLE: str(deadlines)},
             log_file=str(log_file),
             region_prefix=self._region_prefix,
-            folder=str(self._folder),
+            folders=[str(self._folder), *(str(folder.root) for folder in self.folders)],
             orphan_grace_s=_ORPHAN_GRACE_S,
         )
 
@@ -297,6 +337,8 @@ class EmbeddedServer:
             self._log_ends.set()
             self._follower.join(timeout=1.0)
         remove_regions(self._region_prefix)  # the keeper did, unless it was killed
+        for served in self.folders:
+            served.remove()
         if folder is not None and keep_log and (folder / _LOG_NAME).is_file():
             for each in folder.iterdir():
                 if each.is_dir():

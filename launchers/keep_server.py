@@ -34,7 +34,7 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, for whom, and what to remove afterwards. ``folder`` is removed only if the launcher is gone.
+    """What to run, for whom, and what to remove afterwards. ``folders`` are removed only if the launcher is gone.
 
     ``secret`` stands in the command, and in the server's command line no longer than the server takes to read it.
     """
@@ -45,7 +45,7 @@ class Order:
     environment: dict[str, str]
     log_file: str
     region_prefix: str
-    folder: str
+    folders: list[str]
     orphan_grace_s: float
 
     def to_line(self) -> str:
@@ -80,7 +80,8 @@ def main() -> int:
     server.kill_with_all_it_started()
     remove_regions(order.region_prefix)
     if _is_orphan(order):
-        shutil.rmtree(order.folder, ignore_errors=True)
+        for folder in order.folders:
+            shutil.rmtree(folder, ignore_errors=True)
     code = os.waitstatus_to_exitcode(server.status or 0)
     return code if code >= 0 else 128 - code
 

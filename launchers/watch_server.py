@@ -126,8 +126,10 @@ class ServerWatch:
         elif self._is_server_silent():
             return  # of a server that does not listen, nothing can be repaired
         self._stubs.follow(self._server.server_pid)
+        served = {model.name for model in self._server.models}
         for finding in self._stub_watch.look():
-            if not self._repairs.are_at(finding.stub.model):
+            # Of a model that is only tried, whoever tries it hears.
+            if finding.stub.model in served and not self._repairs.are_at(finding.stub.model):
                 self._repair(finding)
 
     def _repair(self, finding: Finding) -> None:

@@ -255,4 +255,7 @@ class TritonPythonModel:
 def _leave_import_path(version_folder: Path) -> None:
     """Triton put the version folder and its parent on the path; the runtime's files are no modules of the user's."""
     ours = {str(version_folder), str(version_folder.parent)}
+    # What is imported later comes from here, too, when the folder's name has come to stand for another build.
+    package = sys.modules[__package__]
+    package.__path__ = [os.path.realpath(folder) for folder in package.__path__]
     sys.path[:] = [entry for entry in sys.path if not entry or os.path.realpath(entry) not in ours]

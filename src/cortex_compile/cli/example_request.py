@@ -22,6 +22,9 @@ class ExampleRequest:
     path: Path
     query: str
     content_type: str
+    name: str
+    status_code: int
+    """What it was answered with when the build was compiled."""
 
     def text(self) -> str | None:
         """The body, where a person can read it at a glance."""
@@ -43,16 +46,16 @@ def samples_of(build: Path, name: str) -> list[ExampleRequest]:
     """The samples that the report of a build names and the build's project holds."""
     try:
         samples = json.loads((build / "report.json").read_text())["samples"]
-        names = [str(sample["name"]) for sample in samples]
+        answered = [(str(sample["name"]), int(sample.get("status_code", 200))) for sample in samples]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []  # a build serves without its report
     found = []
-    for sample in names:
-        relative, query = split_query(sample)
+    for name_of_sample, status_code in answered:
+        relative, query = split_query(name_of_sample)
         path = build / "model_repository" / name / "1" / "project" / relative
         # What it names is shown to whoever reads /docs, and nothing vouches for the report.
         if is_inside(relative) and path.is_file():
-            found.append(ExampleRequest(path, query, content_type_of(path)))
+            found.append(ExampleRequest(path, query, content_type_of(path), name_of_sample, status_code))
     return found
 
 

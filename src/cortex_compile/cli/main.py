@@ -30,6 +30,8 @@ _COMMANDS = {
     "inspect": ("cortex_compile.cli.inspect:inspect_command", "Show what compiling a build found and decided."),
     "bench": ("cortex_compile.cli.bench:bench", "Measure a build or a URL under load."),
     "tune": ("cortex_compile.cli.tune:tune", "Find the fastest way to serve a build, by trials."),
+    "update": ("cortex_compile.cli.update:update", "Have a server that runs go over to another build."),
+    "rollback": ("cortex_compile.cli.update:rollback", "Have a server go back to the build before an update."),
     "package": ("cortex_compile.cli.package:package", "Write a Dockerfile and all that an image of a build needs."),
     "api-key": ("cortex_compile.cli.api_key:api_key", "Make an API key for `serve --api-keys`."),
     "doctor": ("cortex_compile.cli.doctor:doctor", "Check what this machine can compile and serve with."),

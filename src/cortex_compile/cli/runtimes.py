@@ -62,6 +62,8 @@ class RunningTriton:
     poll: Callable[[], int | None]
     health: Callable[[], Mapping[str, str]]
     repairs: Callable[[], Mapping[str, Mapping[str, int]]]
+    server: Launcher | None = None
+    """What started it, if we did."""
 
 
 @contextlib.contextmanager
@@ -84,7 +86,7 @@ def running_triton(runtime: Runtime, builds: Sequence[Path]) -> Iterator[Running
     signal.signal(signal.SIGTERM, _exit_at_signal)
     try:
         click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
-        yield RunningTriton(server.start(), server.poll, server.health, server.repairs)
+        yield RunningTriton(server.start(), server.poll, server.health, server.repairs, server)
     except LaunchError as error:
         if server.failure is not None:  # then this is what came of it
             raise LaunchError(server.failure) from error
@@ -128,6 +130,8 @@ def _launcher(runtime: Runtime, builds: Sequence[Path]) -> Launcher:
         metrics_port=metrics_port,
         log=log,
         repair=lambda line: click.echo(line, err=True),
+        # Nobody replaces builds inside an image, and linking them would copy them out of its layers.
+        updatable=runtime.kind == "embedded",
         prepare=prepare,
     )
 

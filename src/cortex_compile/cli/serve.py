@@ -43,6 +43,9 @@ __all__ = ["serve"]
     type=click.IntRange(1, 64),
     help="How many processes take HTTP requests; more than one where predictors are quick and cores are free.",
 )
+@click.option(
+    "--watch", is_flag=True, help="Have a build that is compiled again take the place of the one that is served."
+)
 @click.option("--triton-http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--triton-grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--triton-metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535))
@@ -93,6 +96,7 @@ def serve(
     triton_grpc_port: int,
     triton_metrics_port: int,
     workers: int,
+    watch: bool,
     cors_origins: tuple[str, ...],
     api_keys: Path | None,
     max_client_requests: int | None,
@@ -106,6 +110,8 @@ def serve(
     requests under way are answered.
     """
     from cortex_compile.cli.runtimes import parse_runtime, running_triton
+    from cortex_compile.cli.updates import read_route, taking_updates
+    from cortex_compile.facade.api_route import check_routes
     from cortex_compile.facade.cors import check_origin
     from cortex_compile.facade.listener import listen
     from cortex_compile.facade.settings import FacadeSettings
@@ -123,11 +129,17 @@ def serve(
     )
     _check_files(settings)
     manifests = read_builds(builds)
-    routes = _routes_of(builds, manifests)
+    routes = [read_route(build, manifest) for build, manifest in zip(builds, manifests, strict=True)]
+    check_routes(routes)
     _log_to_stderr()
     listeners = listen(host, port, workers)
-    url = _url_of(host, listeners[0].getsockname()[1], settings)
-    with FacadeSupervisor(listeners) as facade, running_triton(chosen, builds) as triton:
+    listens_on: int = listeners[0].getsockname()[1]
+    url = _url_of(host, listens_on, settings)
+    with (
+        FacadeSupervisor(listeners) as facade,
+        running_triton(chosen, builds) as triton,
+        taking_updates(triton, facade, listens_on, builds if watch else ()),
+    ):
         facade.serve(
             routes,
             triton.addresses.grpc,
@@ -184,19 +196,6 @@ def read_builds(builds: Sequence[Path]) -> list[Manifest]:
         by_name[manifest.name] = by_endpoint[endpoint] = build
         manifests.append(manifest)
     return manifests
-
-
-def _routes_of(builds: Sequence[Path], manifests: Sequence[Manifest]) -> list[ApiRoute]:
-    from cortex_compile.cli.example_request import first_sample
-    from cortex_compile.facade.api_route import Example, check_routes, route_of
-
-    routes = []
-    for build, manifest in zip(builds, manifests, strict=True):
-        sample = first_sample(build, manifest.name)
-        text = sample.text() if sample else None
-        routes.append(route_of(manifest, Example(sample.content_type, text) if sample and text else None))
-    check_routes(routes)
-    return routes
 
 
 def _announce(url: str, builds: Sequence[Path], routes: Sequence[ApiRoute], settings: FacadeSettings) -> None:
