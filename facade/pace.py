@@ -11,16 +11,23 @@ __all__ = ["LARGEST_CALL", "Pace"]
 LARGEST_CALL = 64
 # A call should be over after this long on average: each prediction in it waits for the others.
 LONGEST_CALL_MS = 5.0
+# An answer that nobody waits for any longer may take this long to be made.
+SHORT_MS = 25.0
 
 _KEPT = 128
 _JUDGED_EVERY = 32
 
 
 class Pace:
-    """Watches the times that the answers tell. ``together`` is how many predictions may share a call, 1 at first."""
+    """Watches the times that the answers tell.
+
+    ``together`` is how many predictions may share a call, 1 at first; ``is_short`` tells that one is over so soon that
+    it need not be cancelled when its client leaves.
+    """
 
     def __init__(self) -> None:
         self.together = 1
+        self.is_short = False
         self._times_ms: deque[float] = deque(maxlen=_KEPT)
         self._unjudged = 0
 
@@ -37,4 +44,5 @@ class Pace:
     def _judge(self) -> None:
         # The mean and not the median: a few that take long hold up all that share their calls.
         mean = sum(self._times_ms) / len(self._times_ms)
+        self.is_short = mean <= SHORT_MS
         self.together = max(1, min(LARGEST_CALL, int(LONGEST_CALL_MS / max(mean, 0.01))))

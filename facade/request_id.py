@@ -41,7 +41,8 @@ class RequestIdMiddleware:
             await send(message)
 
         try:
-            await self._app({**scope, "headers": headers}, receive, send_with_id)
+            scope["headers"] = headers
+            await self._app(scope, receive, send_with_id)
         except Exception:
             _log.exception("request %s failed", request_id.decode("latin-1"))
             if started:

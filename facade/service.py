@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # How often a model that is being loaded again is asked for.
 _LOOK_EVERY_S = 0.1
+# Requests in flight, of which each may take a while.
+_FEW = 8
 
 
 class BrokenStream(Exception):
@@ -109,8 +111,9 @@ class PredictionService:
         assert self._coalescer is not None
         payloads = [prediction.payload for prediction in predictions]
         contexts = [prediction.context for prediction in predictions]
-        # What may share a call is over so soon that nothing is lost where it cannot be cancelled.
-        quick = self._coalescer.pace.together > 1
+        pace = self._coalescer.pace
+        # What cannot be cancelled is made for nobody when clients leave: a moment's work, or little of it.
+        quick = pace.together > 1 or (pace.is_short and self._in_flight <= _FEW)
         ask = self._triton.predict_quickly if quick else self._triton.predict_many
         return await ask(self.api.name, payloads, contexts, timeout_s)
 

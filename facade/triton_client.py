@@ -70,15 +70,14 @@ class TritonPredictorClient:
     async def predict_quickly(
         self, model: str, payloads: Sequence[bytes], contexts: Sequence[bytes], timeout_s: float
     ) -> list[PredictorAnswer]:
-        """As ``predict_many``, in the way that takes least of a call that is short. Once sent it is not cancelled in
-        Triton, and whoever asks must not wait longer than ``timeout_s``.
+        """As ``predict_many``, in the way that takes least of a call; once sent it is not cancelled in Triton.
 
         Raises:
             TritonCallError: there are no answers, or none that follow the contract.
         """
         if self._http is None or sum(map(len, payloads)) + sum(map(len, contexts)) > LARGEST_QUICK_BYTES:
             return await self.predict_many(model, payloads, contexts, timeout_s)
-        return await self._http.predict_many(model, payloads, contexts)
+        return await self._http.predict_many(model, payloads, contexts, timeout_s)
 
     async def _infer(self, request: Any, timeout_s: float) -> Any:
         try:

@@ -58,6 +58,8 @@ def memory_of(pids: Iterable[int]) -> Memory:
 
 def end(pids: list[int], timeout_s: float) -> None:
     """The first is told to stop; what is left of them after ``timeout_s`` is killed."""
+    if not pids:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pids[0], signal.SIGTERM)
     deadline = time.monotonic() + timeout_s

@@ -16,12 +16,12 @@ from cortex_compile.facade.triton_http import TritonHttpClient
 Respond = Callable[[dict[str, bytes], asyncio.StreamWriter], Awaitable[None]]
 
 
-def ask(respond: Respond, payloads: list[bytes], contexts: list[bytes]) -> list[PredictorAnswer]:
+def ask(respond: Respond, payloads: list[bytes], contexts: list[bytes], timeout_s: float = 10) -> list[PredictorAnswer]:
     """One call to a server that ``respond`` answers for."""
 
     async def run() -> list[PredictorAnswer]:
         async with served(respond) as client:
-            return await client.predict_many("model", payloads, contexts)
+            return await client.predict_many("model", payloads, contexts, timeout_s)
 
     return asyncio.run(run())
 
@@ -91,12 +91,12 @@ async def echo(inputs: dict[str, bytes], writer: asyncio.StreamWriter) -> None:
 
 def failure_of(respond: Respond) -> TritonCallError:
     with pytest.raises(TritonCallError) as caught:
-        ask(respond, [b"x"], [b"{}"])
+        ask(respond, [b"x"], [b"{}"], 10)
     return caught.value
 
 
 def test_one_prediction() -> None:
-    (answer,) = ask(echo, [b"payload"], [b"{}"])
+    (answer,) = ask(echo, [b"payload"], [b"{}"], 10)
     assert (answer.body, answer.status_code) == (b"payload", 202)
 
 
@@ -115,7 +115,7 @@ def test_an_answer_may_come_byte_by_byte_and_the_connection_is_used_again() -> N
     async def run() -> tuple[list[bytes], int]:
         server = served(in_bytes)
         async with server as client:
-            found = [(await client.predict_many("model", [body], [b"{}"]))[0].body for body in (b"one", b"two")]
+            found = [(await client.predict_many("model", [body], [b"{}"], 10))[0].body for body in (b"one", b"two")]
         return found, server.connections
 
     assert asyncio.run(run()) == ([b"one", b"two"], 1)
@@ -160,8 +160,8 @@ def test_a_connection_that_breaks_off_is_a_failure_and_the_next_call_has_another
 
         async with served(close_first) as client:
             with pytest.raises(TritonCallError) as caught:
-                await client.predict_many("model", [b"x"], [b"{}"])
-            (answer,) = await client.predict_many("model", [b"again"], [b"{}"])
+                await client.predict_many("model", [b"x"], [b"{}"], 10)
+            (answer,) = await client.predict_many("model", [b"again"], [b"{}"], 10)
         return caught.value.code, answer.body
 
     assert asyncio.run(run()) == (grpc.StatusCode.UNAVAILABLE, b"again")
@@ -170,7 +170,7 @@ def test_a_connection_that_breaks_off_is_a_failure_and_the_next_call_has_another
 def test_nobody_there_is_unavailable() -> None:
     client = TritonHttpClient("127.0.0.1:1")
     with pytest.raises(TritonCallError) as caught:
-        asyncio.run(client.predict_many("model", [b"x"], [b"{}"]))
+        asyncio.run(client.predict_many("model", [b"x"], [b"{}"], 10))
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
@@ -184,10 +184,11 @@ def test_an_answer_that_nobody_waited_for_is_not_the_next_call_s() -> None:
             await echo(inputs, writer)
 
         async with served(late) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.predict_many("model", [b"first"], [b"{}"]), 0.05)
+            with pytest.raises(TritonCallError) as caught:
+                await client.predict_many("model", [b"first"], [b"{}"], 0.05)
+            assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
             waiting.set()
-            (answer,) = await client.predict_many("model", [b"second"], [b"{}"])
+            (answer,) = await client.predict_many("model", [b"second"], [b"{}"], 10)
         return answer.body
 
     assert asyncio.run(run()) == b"second"
