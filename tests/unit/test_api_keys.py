@@ -45,7 +45,16 @@ def test_every_key_is_compared_in_constant_time(file: Path, monkeypatch: pytest.
     assert len(compared) == 2
 
 
-@pytest.mark.parametrize("line", [ALICE, f"alice:{ALICE}", "alice:" + "0" * 63, ":" + "0" * 64, "../a:" + "0" * 64])
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(ALICE, id="a key"),
+        pytest.param(f"alice:{ALICE}", id="a name and a key"),
+        pytest.param("alice:" + "0" * 63, id="too short"),
+        pytest.param(":" + "0" * 64, id="no name"),
+        pytest.param("../a:" + "0" * 64, id="a path"),
+    ],
+)
 def test_a_line_that_is_none_is_named_and_not_repeated(file: Path, line: str) -> None:
     file.write_text(f"{line_for_key('bob', BOB)}\n{line}\n")
     with pytest.raises(UsageError, match=r"keys:2: is no API key: expected a name") as caught:
