@@ -57,7 +57,7 @@ def _ownership(proof: Proof | None) -> Iterator[str]:
 
 def _soak(soak: Soak | None) -> Iterator[str]:
     yield from ("", "## Soak", "")
-    yield "`make soak`: mixed load on builds of three examples and of the predictor of this page, every answer checked;"
+    yield "`make soak`: mixed load on builds of two examples and of the predictor of this page, every answer checked;"
     yield "what all processes of the server hold, in the last quarter of the time against the first after warming up."
     yield "Then the fuzzers, with 100,000 examples each."
     if soak is not None:

@@ -36,7 +36,7 @@ def main() -> int:
         server.end()
     seconds = time.monotonic() - started
     print(
-        f"{found.asked} requests of {CLIENTS} clients in {seconds:.0f} s: {found.answered} answered, {found.left} given"
+        f"{found.asked} requests of {CLIENTS} clients in {seconds:.0f} s: {found.answered} answered, {found.left} left"
     )
     print(f"by their client, {len(found.wrong)} answered with another's, {len(found.lost)} lost")
     for problem in [*found.wrong, *found.lost][:20]:

@@ -1,4 +1,4 @@
-"""Child: ``plain_answers.py BUILD FILE QUERY`` answers requests as the build's predictor does in plain Python, with
+"""Child: ``plain_answers.py BUILD FILE`` answers requests as the build's predictor does in plain Python, with
 nothing compiled and no server. A JSON list of bodies on stdin becomes a JSON list of answers in FILE."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     enter_project(project, manifest.python_path, manifest.env)
     loaded = load_predictor_class(project, manifest.predictor, manifest.python_path)
     predictor = create_predictor(loaded, manifest.config)
-    context = json.dumps({"content_type": "application/json", "query_string": sys.argv[3], "headers": []}).encode()
+    context = json.dumps({"content_type": "application/json"}).encode()
     answers = [answer(predictor, loaded, request_from_context(body.encode(), context)) for body in bodies]
     answers_file.write_text(json.dumps([each.body.decode() for each in answers]))
 
