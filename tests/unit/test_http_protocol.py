@@ -185,6 +185,24 @@ def test_what_was_answered_early_need_not_be_read_for_ever() -> None:
     run(scenario, keep_alive_s=0.5)
 
 
+def test_nor_for_as_long_as_a_byte_comes_now_and_then() -> None:
+    async def drip(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+        reading = asyncio.create_task(reader.read())
+        with contextlib.suppress(ConnectionError):
+            while not reading.done():
+                writer.write(b"b")
+                await asyncio.sleep(0.05)
+            assert b"200 OK" in await reading
+        writer.close()
+
+    async def scenario(port: int) -> None:
+        await asyncio.wait_for(drip(port), timeout=20)
+
+    run(scenario, keep_alive_s=1)
+
+
 def test_an_answer_under_way_is_not_mixed_with_an_error() -> None:
     async def scenario(port: int) -> None:
         # The second request of the connection is garbage while the first still waits for its body's end.
