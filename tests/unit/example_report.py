@@ -62,6 +62,7 @@ EXAMPLE = Report(
             placement="local",
             decision="Runs on onnxruntime in the predictor's process: equal on 24 calls, 2.15× to 3.99× as fast.",
             disk_bytes=271_581_184,
+            on_gpu=("on a machine with GPUs: 1 instance on each GPU, priority 1, no batch waits to be filled",),
             signatures=(
                 SignatureReport(
                     variant="call-1",

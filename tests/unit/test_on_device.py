@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -70,6 +73,23 @@ def test_a_core_of_a_module_on_a_gpu_is_used_where_it_runs_on_gpus_too() -> None
     assert exchange.device_type_of(torch.nn.Linear(2, 2)) == "cpu"
     assert exchange.device_type_of(torch.nn.Linear(2, 2, device="meta")) == "meta"
     assert exchange.device_type_of(torch.nn.Tanh()) == "cpu"
+
+
+def test_the_embedded_servers_backend_runs_where_its_instance_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("triton_python_backend_utils"))
+    file = Path(exchange.__file__).parents[1] / "backends" / "onnxruntime" / "triton" / "model.py"
+    source = file.read_text().replace("_tensors = _load_tensors()", "_tensors = None")
+    backend = ModuleType("backend_of_triton")
+    exec(compile(source, str(file), "exec"), backend.__dict__)
+    instance = {"model_instance_kind": "CPU", "model_instance_device_id": "0"}
+    assert backend._provider_of(instance) == ("CPUExecutionProvider", {})
+    name, options = backend._provider_of({"model_instance_kind": "GPU", "model_instance_device_id": "2"})
+    assert (name, options["device_id"], options["use_tf32"]) == ("CUDAExecutionProvider", "2", "0")
+    with pytest.raises(ValueError, match="kind 'MODEL'"):
+        backend._provider_of({**instance, "model_instance_kind": "MODEL"})
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ValueError, match="installed without CUDA"):
+        backend._open_session(Path("none.onnx"), {}, (name, options))
 
 
 class Overloaded(Session):

@@ -126,6 +126,7 @@ def test_the_page_shows_every_text_and_number_of_the_report() -> None:
     assert "801 383" in shown
     assert "612 344" in shown
     assert "compiling took at most 1.8 GiB for trying engines, 906 MiB for rehearsal" in shown
+    assert "On a machine with GPUs: 1 instance on each GPU, priority 1, no batch waits to be filled. " in shown
     assert "Its graphs and weights take 259 MiB on disk, and about 272 MiB of memory when opened." in shown
     assert all(value in shown for value in EXAMPLE.machine.values())
 

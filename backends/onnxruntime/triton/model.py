@@ -42,14 +42,13 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
-        if args["model_instance_kind"] != "CPU":
-            raise ValueError(f"instance_group: kind {args['model_instance_kind']!r}; this backend runs on the CPU only")
+        provider = _provider_of(args)
         for tensor in (*config["input"], *config["output"]):
             if tensor["data_type"] in _REFUSED_TYPES:
                 raise ValueError(f"{tensor['name']!r} is of {tensor['data_type']}, which this backend cannot carry")
         graph = Path(args["model_repository"]) / args["model_version"]
         graph /= config.get("default_model_filename") or "model.onnx"
-        self._session = _open_session(graph, config.get("parameters", {}))
+        self._session = _open_session(graph, config.get("parameters", {}), provider)
         self._batches = config["max_batch_size"] > 0
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
@@ -134,14 +133,34 @@ class _Group:
             yield alone
 
 
-def _open_session(graph: Path, parameters: dict[str, Any]) -> Any:
+def _provider_of(args: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The execution provider of an instance and its options, which are those that NVIDIA's backend is given.
+
+    On a GPU: never run yet where this was written; scripts/gpu_check runs it.
+    """
+    kind = args["model_instance_kind"]
+    if kind == "CPU":
+        return "CPUExecutionProvider", {}
+    if kind != "GPU":
+        raise ValueError(f"instance_group: kind {kind!r}; this backend knows KIND_CPU and KIND_GPU")
+    options = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+    return "CUDAExecutionProvider", {"device_id": args["model_instance_device_id"], **options}
+
+
+def _open_session(graph: Path, parameters: dict[str, Any], provider: tuple[str, dict[str, str]]) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors: warnings name nodes of a graph that the user never wrote
     options.intra_op_num_threads = _count(parameters, "intra_op_thread_count")
     options.inter_op_num_threads = _count(parameters, "inter_op_thread_count")
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    if provider[0] not in onnxruntime.get_available_providers():
+        raise ValueError("instance_group: KIND_GPU, and onnxruntime is installed without CUDA; install onnxruntime-gpu")
+    session = onnxruntime.InferenceSession(str(graph), options, providers=[provider, "CPUExecutionProvider"])
+    # Where CUDA's libraries do not load, ONNX Runtime says so in a warning and takes the CPU.
+    if session.get_providers()[0] != provider[0]:
+        raise ValueError(f"instance_group: KIND_GPU, and onnxruntime does not get {provider[0]} to run")
+    return session
 
 
 def _count(parameters: dict[str, Any], name: str) -> int:
