@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Self
 
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import TOKEN_HEADER, ServerSettings, server_arguments
+from cortex_compile.launchers.follow_log import LogFollower
 from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
 from cortex_compile.launchers.keep_server import Order
 from cortex_compile.launchers.model_control import ModelControl
@@ -36,13 +36,13 @@ from cortex_compile.launchers.shared_memory import (
     remove_regions,
     remove_regions_of_dead_launchers,
 )
+from cortex_compile.launchers.start_keeper import end_keeper, start_keeper
 from cortex_compile.launchers.watch_server import Patience, ServerWatch
 
 # The server waits so long for requests in flight when it is told to end. stop() waits longer, by default.
 _EXIT_TIMEOUT_S = 7
-# What is left of stop()'s time for killing and cleaning, when the server did not end by itself.
-_KILL_S = 2.0
 _ORPHAN_GRACE_S = 3.0
+_LOOK_EVERY_S = 0.02
 _LOG_NAME = "server.log"
 # The name of python_backend/deadlines.py's variable, and of the folder that it says.
 DEADLINES_VARIABLE = "CORTEX_COMPILE_DEADLINES"
@@ -89,8 +89,7 @@ class EmbeddedServer:
         self._hardware = ""
         self._keeper: subprocess.Popen[str] | None = None
         self._folder: Path | None = None
-        self._follower: threading.Thread | None = None
-        self._log_ends = threading.Event()
+        self._follower: LogFollower | None = None
         self._told_to_stop = threading.Event()
         self._order: Order | None = None
         self._ports: Ports | None = None
@@ -206,7 +205,7 @@ class EmbeddedServer:
             self._wait_until_ready(self._patience.load_timeout_s)
         except LaunchError:
             assert self._keeper is not None
-            _end_keeper(self._keeper, timeout_s=0)
+            end_keeper(self._keeper, timeout_s=0, is_hopeless=lambda: False)
             raise
 
     def stop(self, timeout_s: float = 10.0) -> None:
@@ -281,25 +280,13 @@ class EmbeddedServer:
     def _launch(self) -> None:
         assert self._order is not None
         log_file = Path(self._order.log_file)
-        command = [sys.executable, "-P", "-m", "cortex_compile.launchers.keep_server"]
-        with log_file.open("a") as log:
-            self._log_start = log.tell()
-            # In a session of its own: Ctrl-C in a terminal is for the launcher, which then stops the server in order.
-            self._keeper = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-            )
-        assert self._keeper.stdin is not None
-        assert self._keeper.stdout is not None
-        with self._keeper.stdin as order_line:
-            order_line.write(self._order.to_line())
-        with self._keeper.stdout as answer:
-            pid = answer.readline().strip()
-        if not pid:
+        self._log_start = log_file.stat().st_size if log_file.exists() else 0
+        self._keeper, pid = start_keeper(self._order)
+        if pid is None:
             raise self._failure("The server could not be started")
-        self.server_pid = int(pid)
+        self.server_pid = pid
         if self._log is not None and self._follower is None:
-            self._follower = threading.Thread(target=self._follow_log, args=(self._log, log_file), daemon=True)
-            self._follower.start()
+            self._follower = LogFollower(log_file, self._log)
 
     def _wait_until_ready(self, timeout_s: float) -> None:
         assert self._ports is not None
@@ -311,7 +298,7 @@ class EmbeddedServer:
                 raise self._failure("The server ended while it was starting")
             if time.monotonic() > deadline:
                 raise self._failure(f"The server was not ready within {timeout_s:g} s")
-            time.sleep(0.05)
+            time.sleep(2 * _LOOK_EVERY_S)
 
     def _failure(self, what: str) -> LaunchError:
         assert self._folder is not None
@@ -332,10 +319,12 @@ class EmbeddedServer:
     def _end(self, timeout_s: float, keep_log: bool) -> None:
         keeper, folder = self._keeper, self._folder
         if keeper is not None and keeper.poll() is None:
-            _end_keeper(keeper, timeout_s)
+            has_left = self._watch is not None and self._watch.has_dead_stubs()
+            end_keeper(
+                keeper, timeout_s, lambda: has_left and self._watch is not None and self._watch.only_dead_stubs()
+            )
         if self._follower is not None:
-            self._log_ends.set()
-            self._follower.join(timeout=1.0)
+            self._follower.end(timeout_s=1.0)
         remove_regions(self._region_prefix)  # the keeper did, unless it was killed
         for served in self.folders:
             served.remove()
@@ -345,29 +334,3 @@ class EmbeddedServer:
                     shutil.rmtree(each, ignore_errors=True)
         elif folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _follow_log(self, log: Callable[[str], None], log_file: Path) -> None:
-        with log_file.open(errors="replace") as lines:
-            rest = ""
-            while True:
-                last_look = self._log_ends.is_set()
-                rest += lines.read()
-                *whole, rest = rest.split("\n")
-                for line in whole:
-                    log(line)
-                if last_look:
-                    return
-                self._log_ends.wait(0.2)
-
-
-def _end_keeper(keeper: subprocess.Popen[str], timeout_s: float) -> None:
-    keeper.terminate()
-    try:
-        keeper.wait(max(0.0, timeout_s - _KILL_S))
-    except subprocess.TimeoutExpired:
-        keeper.terminate()  # the second time it does not wait for the server
-        try:
-            keeper.wait(_KILL_S)
-        except subprocess.TimeoutExpired:
-            keeper.kill()  # and the server gets its death signal
-            keeper.wait()

@@ -90,6 +90,10 @@ class StubList:
         """Those that run, and those that ended and that Triton has not taken yet. May be called from any thread."""
         return [stub for stub in list(self.known.values()) if stub.model == model]
 
+    def states(self) -> list[ProcessState]:
+        """Of those that are not gone."""
+        return [state for pid in list(self.known) if (state := read_process(pid)) is not None]
+
     def _model_of(self, pid: int) -> str | None:
         """The model; "" where that cannot be told yet; None of a process that is no stub of this server's."""
         process = read_process(pid)

@@ -112,6 +112,14 @@ class ServerWatch:
         self._repairs.abandon()
         self._threads[0].join()
 
+    def has_dead_stubs(self) -> bool:
+        """Whether processes of models have died that Triton still counts. To be called when the watch has ended."""
+        return any(process.has_ended for process in self._stubs.states())
+
+    def only_dead_stubs(self) -> bool:
+        """Whether there are no others any more."""
+        return all(process.has_ended for process in self._stubs.states())
+
     def _watch(self) -> None:
         while self.failure is None and not self._ending.wait(self._patience.look_every_s):
             try:
