@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from cortex_compile.compiler.earlier_build import keep_remembering, remember_build
 from cortex_compile.compiler.plain_build import write_plain_build
 from cortex_compile.compiler.reconfigure_build import configuration_of, reconfigure_build
 from cortex_compile.compiler.tune_record import Configuration
-from cortex_compile.python_backend.manifest import check_build
+from cortex_compile.python_backend.manifest import check_build, sha256_of
 
 from .test_write_build import build, run_graph
 
@@ -65,3 +68,21 @@ def test_a_plain_build_has_no_cores(tmp_path: Path) -> None:
     plain = check_build(tmp_path / "plain")
     assert plain.cores == ()
     assert [path.name for path in (tmp_path / "plain" / "model_repository").iterdir()] == ["iris"]
+
+
+def test_a_tuned_build_rests_on_the_same_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORTEX_COMPILE_CACHE", str(tmp_path / "cache"))
+    folder, _ = build(tmp_path, "local")
+    before = sha256_of(folder / "manifest.json")
+    remember_build(folder, "what it rests on", {})
+
+    def remembered() -> Any:
+        (place,) = (tmp_path / "cache" / "builds").iterdir()
+        return json.loads(place.read_text())
+
+    (folder / "manifest.json").write_text("tuned")
+    keep_remembering(folder, "another manifest")
+    assert remembered()["manifest_sha256"] == before
+    keep_remembering(folder, before)
+    assert remembered()["manifest_sha256"] == sha256_of(folder / "manifest.json")
+    assert remembered()["inputs_sha256"] == "what it rests on"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +54,8 @@ class Trials:
             Path(folder).chmod(0o755)
             build = Path(folder) / "build"
             reconfigure_build(self.build, build, configuration)
-            with serving(build, self.name, log=self.work / "server.log") as url:
+            log = self.work / "server.log"
+            with serving(build, self.name, log=log) as url, _with_complaint(log):
                 self._check_answers(url)
                 self._load(url, min(_WARM_UP_S, self.window_s))
                 while True:
@@ -97,6 +100,16 @@ class Trials:
 
         worst = worst_of_answers(self._expected[index], answer, self.tolerance)
         return None if worst.excess <= 1 else answer_difference_in_words(worst)
+
+
+@contextlib.contextmanager
+def _with_complaint(log: Path) -> Iterator[None]:
+    """What goes wrong is told with the last error in the server's log, which is gone afterwards."""
+    try:
+        yield
+    except ServiceError as error:
+        complaints = re.findall(r"^\S+ E (.*)$", log.read_text(errors="replace"), re.MULTILINE)
+        raise ServiceError(f"{error}; the server's log says: {complaints[-1]}" if complaints else str(error)) from error
 
 
 def _ask(url: str, shot: Shot) -> Answer:
