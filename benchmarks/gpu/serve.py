@@ -27,7 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 # With JSON samples, and models that come with the repository.
 NAMES = ("iris-classifier", "batch-scorer", "text-analyzer")
 _QUERIES = {"text-analyzer": "model=sentiment"}
-_COMPETING = "batch-scorer"
+_COMPETING = "text-analyzer"
 _EXECUTIONS = 400
 
 
@@ -68,12 +68,17 @@ def check_schedule() -> Iterator[ScheduleRow]:
     """Twelve clients for each of two APIs, until their cores ran often enough together."""
     with tempfile.TemporaryDirectory() as folder:
         builds = [compile_example(_COMPETING, Path(folder), f"api-{number}", number) for number in (1, 2)]
-        models = [read_manifest(build / "manifest.json").gpu_memory[0].model for build in builds]
-        body = samples_of(_COMPETING)[0]
+        cores = [read_manifest(build / "manifest.json").gpu_memory for build in builds]
+        if not all(cores):
+            raise RuntimeError(
+                f"{_COMPETING} was compiled to no Triton model: on the CPU here none was faster than eager"
+            )
+        models = [each[0].model for each in cores]
+        body, query = samples_of(_COMPETING)[0], _QUERIES[_COMPETING]
         with served(builds, "gpu") as triton:
             enough = threading.Event()
             names = ("api-1", "api-2") * 12
-            clients = [threading.Thread(target=_ask_until, args=(enough, triton, name, body)) for name in names]
+            clients = [threading.Thread(target=_ask_until, args=(enough, triton, name, body, query)) for name in names]
             for thread in clients:
                 thread.start()
             counts = (0, 0)
@@ -154,9 +159,9 @@ def executions(triton: Any, model: str) -> int:
     return int(triton.get_inference_statistics(model).model_stats[0].execution_count)
 
 
-def _ask_until(enough: threading.Event, triton: Any, model: str, body: bytes) -> None:
+def _ask_until(enough: threading.Event, triton: Any, model: str, body: bytes, query: str) -> None:
     while not enough.is_set():
-        answer(triton, model, body)
+        answer(triton, model, body, query)
 
 
 def _show(line: str) -> None:
