@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,6 +55,8 @@ def tune(
     size of batches; each under load, and none that answers otherwise. The winner is written into the build. What
     cortex.yaml says of placement, processes_per_replica and threads_per_process is kept.
     """
+    # Ended politely, it stops the server of its trial and leaves nothing.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     given = [read_shot(sample) for sample in samples]
     tuning = tune_build(
         build,
