@@ -138,11 +138,32 @@ def test_a_refusal_of_triton_is_a_failure_with_its_code(status: str, code: grpc.
 
 
 def test_outputs_that_do_not_add_up_are_no_answer() -> None:
-    async def too_long(inputs: dict[str, bytes], writer: asyncio.StreamWriter) -> None:
-        whole = response({"response": b"12345", "status": status_of(200)})
-        writer.write(whole.replace(b'"binary_data_size": 5', b'"binary_data_size": 4'))
+    async def with_rest(inputs: dict[str, bytes], writer: asyncio.StreamWriter) -> None:
+        outputs = {"response": b"12345", "status": status_of(200), "_sizes": b"and more"}
+        writer.write(response(outputs).replace(b'"binary_data_size": 8', b'"binary_data_size": 7'))
 
-    assert failure_of(too_long).code is grpc.StatusCode.INTERNAL
+    assert failure_of(with_rest).code is grpc.StatusCode.INTERNAL
+
+
+def test_a_connection_that_was_closed_while_nobody_asked_is_not_used_again() -> None:
+    async def run() -> tuple[list[bytes], int]:
+        closed = asyncio.Event()
+
+        async def close_after(inputs: dict[str, bytes], writer: asyncio.StreamWriter) -> None:
+            await echo(inputs, writer)
+            await writer.drain()
+            writer.close()
+            closed.set()
+
+        server = served(close_after)
+        async with server as client:
+            (first,) = await client.predict_many("model", [b"one"], [b"{}"], 10)
+            await closed.wait()
+            await asyncio.sleep(0.1)  # the end of the connection arrives
+            (second,) = await client.predict_many("model", [b"two"], [b"{}"], 10)
+        return [first.body, second.body], server.connections
+
+    assert asyncio.run(run()) == ([b"one", b"two"], 2)
 
 
 def test_a_connection_that_breaks_off_is_a_failure_and_the_next_call_has_another() -> None:
