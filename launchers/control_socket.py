@@ -37,12 +37,14 @@ def answering_commands(port: int, handle: Handle) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(_address_of(port))
         listener.listen(16)
-        threading.Thread(target=_accept, args=(listener, handle), daemon=True).start()
+        accepting = threading.Thread(target=_accept, args=(listener, handle), daemon=True)
+        accepting.start()
         try:
             yield
         finally:
-            # Closing alone would leave the thread waiting, and the address taken.
+            # The address is free when nobody waits there any more; closing alone would leave the thread waiting.
             listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
 
 
 def ask_launcher(port: int, command: dict[str, str], tell: Tell) -> None:

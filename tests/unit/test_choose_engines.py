@@ -144,7 +144,15 @@ def test_what_the_rehearsal_refused_leaves_fp32_and_the_reason() -> None:
 
 
 def test_what_the_rehearsal_refused_leaves_eager_where_fp32_is_not_faster() -> None:
-    found = trial(refused("onnxruntime", "measure", "not faster than eager"), candidate("onnxruntime", 4.0, "int8"))
+    measured = candidate("onnxruntime", 0.9).attempt
+    attempt = replace(measured, refused_at="measure", reason="not faster than eager")
+    found = trial(Candidate("net", "v0", attempt, None), candidate("onnxruntime", 4.0, "int8"))
     choice = choose(without_reduced_precision(found, "sample.json: y is 2, eager says 1"), precision="int8")
     assert (choice.engine, choice.core) == ("eager", None)
     assert choice.reason.startswith("stays eager: is not faster than eager; int8 is not used: ")
+
+
+def test_what_ended_while_it_was_measured_is_not_called_slow() -> None:
+    choice = choose(trial(refused("onnxruntime", "measure", "its process ended with signal 11")))
+    assert (choice.engine, choice.core) == ("eager", None)
+    assert choice.reason == "stays eager: cannot be measured: its process ended with signal 11"
