@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cortex_compile.errors import ServiceError
 from cortex_compile.launchers.embedded import EmbeddedServer
-from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Manifest, write_manifest
+from cortex_compile.python_backend.manifest import MANIFEST_VERSION, Manifest, sha256_of, write_manifest
 
 _NAME = "self-check"
 
@@ -52,11 +52,17 @@ def check_that_the_server_runs(timeout_s: float = 60.0) -> None:
 
 
 def _write_build(folder: Path) -> Path:
+    repository = folder / "model_repository"
+    model = repository / _NAME
+    (model / "1").mkdir(parents=True)
+    (model / "config.pbtxt").write_text(_CONFIG)
+    (model / "1" / "model.py").write_text(_MODEL)
+    files = (model / "config.pbtxt", model / "1" / "model.py")
     manifest = Manifest(
         version=MANIFEST_VERSION,
         name=_NAME,
         endpoint=_NAME,
-        predictor="",
+        predictor="predictor.py",
         config={},
         env={},
         python_path=None,
@@ -67,11 +73,8 @@ def _write_build(folder: Path) -> Path:
         requirements=(),
         cores=(),
         compiled_with={},
+        files={file.relative_to(repository).as_posix(): sha256_of(file) for file in files},
     )
-    model = folder / "model_repository" / _NAME
-    (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(_CONFIG)
-    (model / "1" / "model.py").write_text(_MODEL)
     write_manifest(manifest, folder / "manifest.json")
     write_manifest(manifest, model / "1" / "manifest.json")
     return folder
