@@ -5,6 +5,7 @@ Triton adds up what the processes of a server count. The facade reads it there (
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from collections import Counter
@@ -88,7 +89,11 @@ class CoreMetrics:
         kinds = {_COMPILED: pb_utils.MetricFamily.COUNTER, _EAGER: pb_utils.MetricFamily.COUNTER}
         for name, description in _DESCRIPTIONS.items():
             kind = kinds.get(name, pb_utils.MetricFamily.GAUGE)
-            self._families[name] = pb_utils.MetricFamily(name=name, description=description, kind=kind)
+            family = pb_utils.MetricFamily(name=name, description=description, kind=kind)
+            # Never destroyed: Triton would remove a metric that other processes still count in, and at the end of this
+            # one, where its stub is gone before its objects, that is a crash.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(family))
+            self._families[name] = family
 
     def _publish(self) -> None:
         figures = self._figures()

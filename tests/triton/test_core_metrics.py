@@ -62,7 +62,8 @@ def test_fallbacks_and_drift_are_told_in_metrics_readiness_and_log(
 ) -> None:
     log: list[str] = []
     builds = [copy_of(deep_builds[0], tmp_path, "sound", 2, 0), copy_of(deep_builds[0], tmp_path, "drifted", 1, 1)]
-    endpoints = start_server(*builds, log=log.append).endpoints
+    run = start_server(*builds, log=log.append)
+    endpoints = run.endpoints
     apis = [ApiRoute(name, f"/{name}", 100) for name in ("sound", "drifted")]
     facade = start_facade(endpoints.grpc, apis, metrics_address=endpoints.metrics)
     try:
@@ -75,6 +76,8 @@ def test_fallbacks_and_drift_are_told_in_metrics_readiness_and_log(
     finally:
         facade.stop()
     _nothing_is_known(endpoints.grpc, tmp_path / "log")
+    run.server.stop()
+    assert [line for line in log if "Fatal" in line] == []
 
 
 def _drift_is_told(facade: Facade, log: list[str]) -> None:
