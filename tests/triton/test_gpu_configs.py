@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2
 
 from cortex_compile.backends.protocol import TritonSettings
-from cortex_compile.compiler.config_pbtxt import OnGpu, Queue
+from cortex_compile.compiler.config_pbtxt import OnCpu, OnGpu, Queue
 from cortex_compile.compiler.core_configs import configs_of_core
 from cortex_compile.compiler.gpu_schedule import GpuSchedule
 from cortex_compile.launchers.embedded import EmbeddedServer
@@ -65,7 +65,7 @@ def configs_for_gpus() -> dict[str, Any]:
     found = {}
     on_gpu = OnGpu(GpuSchedule(devices=(0, 1), instances=1, priority=2), 500)
     for core, (variant, settings) in CORES.items():
-        written = configs_of_core("api--core", variant, settings, Queue(64, 30.0), on_gpu)
+        written = configs_of_core("api--core", variant, settings, Queue(64, 30.0), on_gpu, OnCpu())
         for path in {"configs/gpu.pbtxt", "configs/tensorrt.pbtxt"} & set(written):
             config = text_format.Parse(written[path], model_config_pb2.ModelConfig())
             config.name = f"api--{core}-{Path(path).stem}"
