@@ -31,6 +31,15 @@ class Facade:
         self.process.communicate()
 
 
+def facade_command(
+    grpc_address: str, apis: Sequence[ApiRoute], metrics_address: str = "", http_address: str = ""
+) -> list[str]:
+    """What starts a facade for APIs of a running Triton, as a process of its own."""
+    script = str(Path(__file__).with_name("run_facade.py"))
+    told = json.dumps([dataclasses.asdict(api) for api in apis])
+    return [sys.executable, script, grpc_address, told, metrics_address, http_address]
+
+
 def start_facade(
     grpc_address: str,
     apis: Sequence[ApiRoute],
@@ -39,15 +48,7 @@ def start_facade(
     http_address: str = "",
 ) -> Facade:
     """Start a facade for APIs of a running Triton; to be stopped."""
-    script = str(Path(__file__).with_name("run_facade.py"))
-    command = [
-        sys.executable,
-        script,
-        grpc_address,
-        json.dumps([dataclasses.asdict(api) for api in apis]),
-        metrics_address,
-        http_address,
-    ]
+    command = facade_command(grpc_address, apis, metrics_address, http_address)
     with open(stderr or "/dev/stderr", "a") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors if stderr else None, text=True)
     assert process.stdout is not None

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from cortex_compile.facade.api_route import ApiRoute
 from cortex_compile.launchers.embedded import EmbeddedServer
 
 from .conftest import RunningServer
-from .facade_process import Facade, metric, start_facade
+from .facade_process import Facade, facade_command, metric, start_facade
 from .processes import wait_until
 from .told_predictor import told_build
 
@@ -377,8 +376,6 @@ def test_triton_that_ends(start_server: Callable[..., RunningServer], run_facade
 
 
 def test_a_model_that_is_not_loaded_is_named(triton: RunningServer) -> None:
-    script = str(Path(__file__).with_name("run_facade.py"))
-    apis = json.dumps([{"name": "absent", "endpoint": "/absent", "max_concurrency": 1}])
-    command = [sys.executable, script, triton.endpoints.grpc, apis]
+    command = facade_command(triton.endpoints.grpc, [ApiRoute("absent", "/absent", max_concurrency=1)])
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert "has no ready model 'absent'" in done.stderr
