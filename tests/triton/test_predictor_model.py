@@ -225,8 +225,11 @@ def test_more_than_may_be_in_flight_is_503_at_once(start_server: Callable[..., A
 
 
 def test_predictor_that_cannot_start_names_its_line(start_server: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match=r"predictor\.py:12: KeyError: 'greeting'"):
-        start_server(predictor_build(tmp_path / "b", "served"))
+    build = predictor_build(tmp_path / "b", "served")
+    lines = (build / "model_repository" / "served" / "1" / "project" / "predictor.py").read_text().splitlines()
+    raising = next(number for number, line in enumerate(lines, 1) if 'config["greeting"]' in line)
+    with pytest.raises(LaunchError, match=rf"predictor\.py:{raising}: KeyError: 'greeting'"):
+        start_server(build)
 
 
 def meet(mine: Path, other: Path) -> bytes:
