@@ -38,6 +38,9 @@ class ApiRoute:
     """How many calls that hold several requests its model may be at; 0 where each request is a call of its own."""
     has_models: bool = False
     """It loads models by name and version, and tells GET which there are."""
+    cancel_after_s: float | None = 1.0
+    """A call that nobody waits for any longer may be cancelled so long after it was sent; None: never. See
+    ``triton_answer.cancel_later``."""
     idempotent: bool = False
     """A request whose answer was lost with the predictor's process is asked again, once."""
 
@@ -54,6 +57,8 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         # A stream is one request's, and a batch is gathered behind Triton.
         shared_calls=0 if manifest.streaming or manifest.server_side_batching else manifest.processes_per_replica,
         has_models=manifest.models is not None,
+        # What waits for one of several processes waits in Triton, however long.
+        cancel_after_s=1.0 if manifest.processes_per_replica == 1 else None,
         idempotent=manifest.idempotent,
     )
 

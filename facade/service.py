@@ -97,7 +97,9 @@ class PredictionService:
                 self.api.name, self._coalescer.predict(Prediction(body, context), timeout_s)
             )
         ask = self._triton.stream if self.api.streaming else self._triton.predict
-        return await self._lost_calls.run(self.api.name, ask(self.api.name, body, context, timeout_s))
+        return await self._lost_calls.run(
+            self.api.name, ask(self.api.name, body, context, timeout_s, self.api.cancel_after_s)
+        )
 
     async def _wait_until_ready(self, deadline: float) -> float:
         """How much time is left when the model is ready, of which a process died; 0 if it was not in time."""
@@ -115,7 +117,7 @@ class PredictionService:
         # What cannot be cancelled is made for nobody when clients leave: a moment's work, or little of it.
         quick = pace.together > 1 or (pace.is_short and self._in_flight <= _FEW)
         ask = self._triton.predict_quickly if quick else self._triton.predict_many
-        return await ask(self.api.name, payloads, contexts, timeout_s)
+        return await ask(self.api.name, payloads, contexts, timeout_s, self.api.cancel_after_s)
 
     async def next_chunk(self, rest: PredictorStream, headers: RawHeaders) -> bytes | None:
         """The next chunk of an answer; None after the last. ``headers`` are the request's.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
@@ -40,13 +41,37 @@ class TritonCallError(Exception):
         self.details = details
 
 
+def cancel_later(call: Any, answer: asyncio.Future[Any], sent_s: float, cancel_after_s: float | None) -> None:
+    """Cancel a call that nobody waits for, when it is surely no longer on its way to the model's process.
+
+    If a request is cancelled in Triton's own queue, Triton 2.51 loses the model: seen after some hundred of them, its
+    process idle, its thread waiting in RateLimiter::DequeuePayload, every later request waiting for ever. A process
+    takes requests as they come, so a second after it was sent none is in that queue; with several processes to a model
+    it waits there, so the call goes on until its first ``answer``.
+    """
+    if cancel_after_s is None:
+        answer.add_done_callback(lambda _: call.cancel())
+    else:
+        left_s = max(0.0, cancel_after_s - (time.monotonic() - sent_s))
+        asyncio.get_running_loop().call_later(left_s, call.cancel)
+
+
+def forget(answer: asyncio.Future[Any]) -> None:
+    """Of an answer that nobody waits for, look at the exception, so that asyncio does not complain."""
+    if not answer.cancelled():
+        answer.exception()
+
+
 class PredictorStream:
     """The responses of one call, each waited for ``timeout_s`` at most."""
 
-    def __init__(self, call: Any, timeout_s: float) -> None:
+    def __init__(self, call: Any, timeout_s: float, cancel_after_s: float | None = None) -> None:
         self._call = call
         self._timeout_s = timeout_s
         self._is_final = False
+        self._sent_s = time.monotonic()
+        self._cancel_after_s = cancel_after_s
+        self._first: asyncio.Future[Any] | None = None
 
     async def begin(self, request: Any) -> PredictorAnswer:
         """
@@ -82,16 +107,22 @@ class PredictorStream:
 
     def cancel(self) -> None:
         """End the call, in Triton too. Nothing happens where it has ended."""
-        self._call.cancel()
+        if self._first is None or self._first.done():
+            self._call.cancel()
+        else:
+            cancel_later(self._call, self._first, self._sent_s, self._cancel_after_s)
 
     async def _exchange(self, request: Any = None) -> Any:
         """Send, if there is something to send, and wait for a response."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                if request is not None:
-                    await self._call.write(request)
-                    await self._call.done_writing()
-                message = await self._call.read()
+                if request is None:
+                    message = await self._call.read()
+                else:
+                    # A read that is cancelled cancels the call, for which it may be too early.
+                    self._first = asyncio.ensure_future(self._send(request))
+                    self._first.add_done_callback(forget)
+                    message = await asyncio.shield(self._first)
         except TimeoutError:
             problem = f"no chunk within {self._timeout_s:g} s"
             raise TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, problem) from None
@@ -103,6 +134,11 @@ class PredictorStream:
             raise TritonCallError(grpc.StatusCode.INTERNAL, message.error_message)
         self._is_final = message.infer_response.parameters["triton_final_response"].bool_param
         return message.infer_response
+
+    async def _send(self, request: Any) -> Any:
+        await self._call.write(request)
+        await self._call.done_writing()
+        return await self._call.read()
 
     async def _wait_for_end(self) -> None:
         """Cancelled instead, a call that is over would leave a complaint in Triton's log."""

@@ -5,7 +5,9 @@ Raw protobuf: tritonclient's own classes copy and convert the bytes.
 
 from __future__ import annotations
 
+import asyncio
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,15 @@ import grpc.aio
 from tritonclient.grpc import service_pb2
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from .triton_answer import PredictorAnswer, PredictorStream, TritonCallError, read_answer, read_answers
+from .triton_answer import (
+    PredictorAnswer,
+    PredictorStream,
+    TritonCallError,
+    cancel_later,
+    forget,
+    read_answer,
+    read_answers,
+)
 from .triton_http import LARGEST_QUICK_BYTES, TritonHttpClient
 
 __all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "TritonPredictorClient"]
@@ -42,17 +52,26 @@ class TritonPredictorClient:
         ]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self._stub = GRPCInferenceServiceStub(self._channel)
+        self._left: set[asyncio.Future[Any]] = set()
 
-    async def predict(self, model: str, payload: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
-        """Ask a predictor. Cancelling the task cancels the call in Triton.
+    async def predict(
+        self, model: str, payload: bytes, context: bytes, timeout_s: float, cancel_after_s: float | None = None
+    ) -> PredictorAnswer:
+        """Ask a predictor. Cancelling the task cancels the call in Triton, ``cancel_after_s`` after it was sent at the
+        earliest (see ``cancel_later``).
 
         Raises:
             TritonCallError: there is no answer, or none that follows the contract.
         """
-        return read_answer(await self._infer(_request(model, payload, context), timeout_s))
+        return read_answer(await self._infer(_request(model, payload, context), timeout_s, cancel_after_s))
 
     async def predict_many(
-        self, model: str, payloads: Sequence[bytes], contexts: Sequence[bytes], timeout_s: float
+        self,
+        model: str,
+        payloads: Sequence[bytes],
+        contexts: Sequence[bytes],
+        timeout_s: float,
+        cancel_after_s: float | None = None,
     ) -> list[PredictorAnswer]:
         """Ask for several predictions in one call, or one. Each is answered for itself.
 
@@ -60,15 +79,20 @@ class TritonPredictorClient:
             TritonCallError: there are no answers, or none that follow the contract.
         """
         if len(payloads) == 1:
-            return [await self.predict(model, payloads[0], contexts[0], timeout_s)]
+            return [await self.predict(model, payloads[0], contexts[0], timeout_s, cancel_after_s)]
         request = _request(model, b"".join(payloads), b"".join(contexts))
         sizes = [*map(len, payloads), *map(len, contexts)]
         request.inputs.add(name="_sizes", datatype="INT64", shape=[2, len(payloads)])
         request.raw_input_contents.append(struct.pack(f"<{len(sizes)}q", *sizes))
-        return read_answers(await self._infer(request, timeout_s), len(payloads))
+        return read_answers(await self._infer(request, timeout_s, cancel_after_s), len(payloads))
 
     async def predict_quickly(
-        self, model: str, payloads: Sequence[bytes], contexts: Sequence[bytes], timeout_s: float
+        self,
+        model: str,
+        payloads: Sequence[bytes],
+        contexts: Sequence[bytes],
+        timeout_s: float,
+        cancel_after_s: float | None = None,
     ) -> list[PredictorAnswer]:
         """As ``predict_many``, in the way that takes least of a call; once sent it is not cancelled in Triton.
 
@@ -76,16 +100,32 @@ class TritonPredictorClient:
             TritonCallError: there are no answers, or none that follow the contract.
         """
         if self._http is None or sum(map(len, payloads)) + sum(map(len, contexts)) > LARGEST_QUICK_BYTES:
-            return await self.predict_many(model, payloads, contexts, timeout_s)
+            return await self.predict_many(model, payloads, contexts, timeout_s, cancel_after_s)
         return await self._http.predict_many(model, payloads, contexts, timeout_s)
 
-    async def _infer(self, request: Any, timeout_s: float) -> Any:
+    async def _infer(self, request: Any, timeout_s: float, cancel_after_s: float | None) -> Any:
+        call = self._stub.ModelInfer(request)
+        sent_s = time.monotonic()
+        answer = asyncio.ensure_future(_answer_of(call))
         try:
-            return await self._stub.ModelInfer(request, timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise TritonCallError(error.code(), error.details() or "") from error
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            self._leave(call, answer, sent_s, cancel_after_s)
+            raise TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {timeout_s:g} s") from None
+        except asyncio.CancelledError:
+            self._leave(call, answer, sent_s, cancel_after_s)
+            raise
 
-    async def stream(self, model: str, payload: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
+    def _leave(self, call: Any, answer: asyncio.Future[Any], sent_s: float, cancel_after_s: float | None) -> None:
+        self._left.add(answer)
+        answer.add_done_callback(self._left.discard)
+        answer.add_done_callback(forget)
+        cancel_later(call, answer, sent_s, cancel_after_s)
+
+    async def stream(
+        self, model: str, payload: bytes, context: bytes, timeout_s: float, cancel_after_s: float | None = None
+    ) -> PredictorAnswer:
         """Ask a predictor that streams: the answer with its first chunk, and a ``rest`` if there may be more.
 
         ``timeout_s`` is how long each chunk may take. Cancelling the task, or the rest, cancels the call in Triton.
@@ -97,7 +137,7 @@ class TritonPredictorClient:
         request.parameters["triton_enable_empty_final_response"].bool_param = True
         # With this Triton ends the call with a status, and not with words alone.
         call = self._stub.ModelStreamInfer(metadata=(("triton_grpc_error", "true"),))
-        stream = PredictorStream(call, timeout_s)
+        stream = PredictorStream(call, timeout_s, cancel_after_s)
         return await stream.begin(request)
 
     async def is_server_ready(self, timeout_s: float) -> bool:
@@ -117,6 +157,13 @@ class TritonPredictorClient:
         if self._http is not None:
             self._http.close()
         await self._channel.close()
+
+
+async def _answer_of(call: Any) -> Any:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        raise TritonCallError(error.code(), error.details() or "") from error
 
 
 def _request(model: str, payload: bytes, context: bytes) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import cast
 
@@ -23,6 +23,9 @@ __all__ = ["LARGEST_QUICK_BYTES", "TritonHttpClient"]
 # Larger ones would be copied together in this process's one thread.
 LARGEST_QUICK_BYTES = 256 * 1024
 
+# An answer that nobody waits for and that has not come by then will not come.
+_LEFT_OPEN_S = 60.0
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+) *\r\n", re.IGNORECASE)
 _JSON_LENGTH = re.compile(rb"\r\ninference-header-content-length: *(\d+) *\r\n", re.IGNORECASE)
 _CODES = {404: grpc.StatusCode.NOT_FOUND, 503: grpc.StatusCode.UNAVAILABLE, 499: grpc.StatusCode.CANCELLED}
@@ -33,8 +36,9 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._received = b""
+        self._received = bytearray()
         self._answer: asyncio.Future[tuple[bytes, bytes]] | None = None
+        self._left: tuple[Callable[[_Connection], None], asyncio.TimerHandle] | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -44,7 +48,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
 
     def data_received(self, data: bytes) -> None:
-        self._received = self._received + data if self._received else data
+        self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
             return
@@ -57,8 +61,12 @@ class _Connection(asyncio.Protocol):
         if length is None or len(self._received) > whole or answer is None:
             self.close()  # it is not what was agreed on, and where an answer ends is not known
         if answer is not None and not answer.done():
-            answer.set_result((head, self._received[end + 4 : whole]))
-        self._received = b""
+            answer.set_result((bytes(head), bytes(self._received[end + 4 : whole])))
+        self._received.clear()
+        if self._left is not None:
+            (give_back, timer), self._left = self._left, None
+            timer.cancel()
+            give_back(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -70,6 +78,10 @@ class _Connection(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answer
+
+    def leave(self, give_back: Callable[[_Connection], None]) -> None:
+        """Nobody waits any longer: when the answer has come, the connection is given back."""
+        self._left = give_back, asyncio.get_running_loop().call_later(_LEFT_OPEN_S, self.close)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -112,8 +124,12 @@ class TritonHttpClient:
         connection = await self._connect()
         try:
             found = await connection.exchange(request)
+        except asyncio.CancelledError:
+            # Not closed: Triton would take that for a cancellation (see triton_answer.py).
+            connection.leave(self._idle.append)
+            raise
         except BaseException:
-            connection.close()  # the answer may still come, and is nobody's
+            connection.close()
             raise
         self._idle.append(connection)
         return found

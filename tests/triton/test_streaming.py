@@ -193,7 +193,7 @@ def test_a_client_that_left_while_it_waited_is_not_answered(served: Served, tmp_
             chunks = first.iter_bytes()
             next(chunks)
             with pytest.raises(httpx.ReadTimeout):  # the only thread is taken
-                served.facade.http.post("/streams", json=body("generator", here=here), timeout=0.5)
+                served.facade.http.post("/streams", json=body("generator", here=here), timeout=1.5)
             assert wait_until(lambda: served.in_flight() == 1, timeout_s=10)
             go.touch()
             assert b"".join(chunks) == b"two"

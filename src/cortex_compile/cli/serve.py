@@ -143,7 +143,12 @@ def serve(
         facade.serve(
             routes,
             triton.addresses.grpc,
-            replace(settings, metrics_address=triton.addresses.metrics),
+            # Of a Triton that runs somewhere only the gRPC address was given: what listens elsewhere may be another.
+            replace(
+                settings,
+                metrics_address=triton.addresses.metrics,
+                triton_http_address=triton.addresses.http if chosen.address is None else None,
+            ),
             when_ready=lambda: _announce(url, builds, routes, settings),
             poll_triton=triton.poll,
             health=triton.health,
