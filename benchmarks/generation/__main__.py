@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "generation.json"
 INPUTS = 20
 WAYS: dict[str, dict[str, Any]] = {
-    "greedy": {"do_sample": False, "max_new_tokens": 48},
+    "greedy": {"do_sample": False, "no_repeat_ngram_size": 2, "max_new_tokens": 48},
     "beams": {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "max_length": 142, "min_length": 56},
 }
 
