@@ -65,7 +65,10 @@ def inputs() -> list[torch.Tensor]:
 
 
 def compile_model(name: str, folder: Path) -> Path:
-    """The build's folder."""
+    """The build's folder. One that is there is taken as it is."""
+    build = folder / "build"
+    if build.is_dir():
+        return build
     shutil.copytree(HERE / "project", folder)
     for number, ids in enumerate(inputs()[:2]):
         for way, how in WAYS.items():
@@ -73,7 +76,6 @@ def compile_model(name: str, folder: Path) -> Path:
     api = {"name": name, "kind": "RealtimeAPI", "predictor": {"type": "python", "path": "predictor.py"}}
     api["predictor"]["config"] = {"model": name}  # type: ignore[index]
     (folder / "cortex.yaml").write_text(yaml.safe_dump([api]))
-    build = folder / "build"
     command = [sys.executable, "-m", "cortex_compile", "compile", "predictor.py", "--output", str(build)]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return build
@@ -133,12 +135,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__)
     parser.add_argument("--only", action="append", choices=MODELS, help="this model alone; may repeat")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--builds", type=Path, help="keep the builds here, and do not compile again what is here")
     asked = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = []
     with tempfile.TemporaryDirectory(prefix="generation-") as work:
         for name in asked.only or MODELS:
-            rows += measure(name, compile_model(name, Path(work) / name), asked.repeats)
+            rows += measure(name, compile_model(name, (asked.builds or Path(work)) / name), asked.repeats)
     import onnxruntime
     import transformers
 
