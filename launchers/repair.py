@@ -18,6 +18,8 @@ from cortex_compile.launchers.stubs import Stub, StubList, read_process
 
 # What a stub that hangs gets to write down where its threads are, before it is killed.
 _LAST_WORDS_S = 0.5
+# Before a server that did not answer is asked again.
+_SERVER_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,24 @@ class Repairs:
     def _repair(self, fault: Fault, abandoned: threading.Event) -> None:
         started_s = time.monotonic()
         self._tell(f"{fault.model}: its process {fault.how}; it is started again.")
-        try:
-            failure = self._replace(fault, abandoned)
-        except ServiceError:
-            failure = None  # the server is not well: the watch over it starts it again, with all of its models
+        self._health.count(fault.api, f"core_{fault.reason}" if fault.is_of_core else fault.reason)
+        failure = self._replace_in_any_server(fault, abandoned)
         if failure is not None:
             self._give_up(failure)
             return
         self._health.clear(fault.api, fault.model)
         if not abandoned.is_set():
             self._tell(f"{fault.model}: ready again after {time.monotonic() - started_s:.1f} s.")
+
+    def _replace_in_any_server(self, fault: Fault, abandoned: threading.Event) -> str | None:
+        """``_replace``, and again while the server does not answer: either that comes back without the model, or the
+        watch over it starts it again with all of its models, and abandons this."""
+        while True:
+            try:
+                return self._replace(fault, abandoned)
+            except ServiceError:
+                if abandoned.wait(_SERVER_PAUSE_S):
+                    return None
 
     def _replace(self, fault: Fault, abandoned: threading.Event) -> str | None:
         """Why that is hopeless; None when all is ready, or when it was abandoned.
@@ -112,7 +122,6 @@ class Repairs:
             ServiceError: Triton does not answer.
         """
         self._clear_away(fault)
-        self._health.count(fault.api, f"core_{fault.reason}" if fault.is_of_core else fault.reason)
         loop = self._crash_loops.setdefault(fault.model, self._new_crash_loop())
         what = f"its process {fault.how}"
         while (pause_s := loop.failed(time.monotonic())) is not None:
