@@ -29,7 +29,9 @@ class FakeTritonClient(TritonPredictorClient):
         self._failure = failure
         self._is_all_ready = ready
 
-    async def predict(self, model: str, payload: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
+    async def predict(
+        self, model: str, payload: bytes, context: bytes, timeout_s: float, cancel_after_s: float | None = None
+    ) -> PredictorAnswer:
         if self._failure is not None:
             raise self._failure
         return PredictorAnswer(200, [], payload)
