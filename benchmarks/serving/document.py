@@ -60,6 +60,9 @@ def _machine(results: Results) -> Iterator[str]:
         **results.facts.get("versions", {}),
     }
     rounds = max((len(each) for each in results.cells.values()), default=0)
+    if not rounds:
+        yield "Nothing was measured yet."
+        return
     yield (
         f"{facts.get('cores', '?')} cores of {facts.get('processor', '?')}; "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -98,7 +101,7 @@ def _where_peers_win(results: Results) -> Iterator[str]:
                 if ratio is not None and ratio < 1:
                     lost.append((ratio, f"{workload.name}, {track_name(track)}, {clients(load)}: {peer}", ratio))
     if not lost:
-        yield "In throughput nowhere, of what was measured."
+        yield "In throughput nowhere, of what was measured." if results.cells else "Nothing was measured yet."
     for _, where, ratio in sorted(lost):
         yield f"- {where} answers {1 / ratio:.2f}× as much as ours."
 
