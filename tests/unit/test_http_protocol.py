@@ -182,7 +182,7 @@ def test_what_was_answered_early_need_not_be_read_for_ever() -> None:
         again = await exchange(port, early, b"b" * 100, early, b"b" * 100, pause_s=0.02)
         assert again.count(b"200 OK") == 2
 
-    run(scenario, keep_alive_s=0.5)
+    run(scenario, keep_alive_s=4)
 
 
 def test_nor_for_as_long_as_a_byte_comes_now_and_then() -> None:

@@ -13,7 +13,7 @@ BURN = "import time; end = time.monotonic() + {}\nwhile time.monotonic() < end: 
 
 
 def test_what_others_burn_is_noticed_and_what_we_burn_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The difference between the two is our own child's second; what else the machine does is in both."""
+    """The difference between the two is our own child's second; what else the machine does is in both, and varies."""
     monkeypatch.setattr(other_work, "BUSY_CORES", -10.0)
 
     def cores_of_others(ours: bool) -> float:
@@ -28,5 +28,9 @@ def test_what_others_burn_is_noticed_and_what_we_burn_is_not(monkeypatch: pytest
         assert notice is not None
         return float(notice.split()[3])
 
-    not_waited_for, waited_for = cores_of_others(ours=False), cores_of_others(ours=True)
-    assert not_waited_for > waited_for
+    differences = []
+    for _ in range(6):
+        differences.append(cores_of_others(ours=False) - cores_of_others(ours=True))
+        if sum(differences) > 0.3 * len(differences):
+            return
+    raise AssertionError(f"cores more where a child was not waited for: {differences}")
