@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec
 from .engine_rest import EngineRest
 from .explain_fallback import FallbackLog
-from .fingerprint import Watched, first_changed
+from .fingerprint import Watched, WatchedTensor, first_changed, first_changed_tensor
 from .manifest import Variant
 from .results import ResultPlan, rebuild_result
 from .timing import add_core_time
@@ -160,6 +160,7 @@ def make_compiled_forward(
     watched: Sequence[Watched],
     counts: CallCounts,
     devices: frozenset[str] = frozenset({"cpu"}),
+    tensors: Sequence[WatchedTensor] = (),
 ) -> Callable[..., Any]:
     """A function to stand as ``module.forward`` on the instance; its signature is the original's.
 
@@ -193,7 +194,7 @@ def make_compiled_forward(
         except UnsupportedLeaf as unsupported:
             log.tell("other arguments", None, f"{unsupported}, which is neither a tensor nor a plain value")
             return eager("other arguments", args, kwargs)
-        changed = first_changed(watched)
+        changed = first_changed(watched) or first_changed_tensor(tensors)
         if changed is not None:
             log.tell("changed attribute", None, f"{changed} was changed since it was compiled")
             return eager("changed attribute", args, kwargs)

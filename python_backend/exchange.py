@@ -15,7 +15,7 @@ from .compiled_forward import CallCounts, ReadyVariant, Session, make_compiled_f
 from .drift import find_drift
 from .errors import BuildError
 from .find_modules import find_modules
-from .fingerprint import locate_attributes
+from .fingerprint import locate_attributes, watch_tensors
 from .globals_read import locate_globals
 from .kept_forwards import find_kept_forwards
 from .manifest import Core, Manifest, Variant
@@ -131,5 +131,5 @@ def install_forward(core: Core, module: Any, variants: Sequence[ReadyVariant], c
     """Exchange ``module.forward`` on the instance; ``del module.forward`` undoes it."""
     watched = [*locate_attributes(module, core.attributes), *locate_globals(module, core.globals)]
     module.forward = make_compiled_forward(
-        core.path, module.forward, variants, watched, counts, devices=devices_of(core)
+        core.path, module.forward, variants, watched, counts, devices_of(core), watch_tensors(module)
     )

@@ -82,6 +82,48 @@ def bytes_of(tensor: Any) -> memoryview:
 def _tensors(module: Any) -> Iterator[tuple[str, Any]]:
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
+    for path, part, name in _tensor_attributes(module):
+        yield f"{path}.{name}", vars(part)[name]
+
+
+def _tensor_attributes(module: Any) -> Iterator[tuple[str, Any, str]]:
+    """Tensors that are neither parameters nor buffers: a mask, say. They are constants of a graph, too."""
+    import torch
+
+    for path, part in module.named_modules():
+        for name, value in sorted(vars(part).items()):
+            if isinstance(value, torch.Tensor):
+                yield path, part, name
+
+
+class WatchedTensor(NamedTuple):
+    """A tensor that is an attribute: where it lives, which it is, and how often it was changed in place by then."""
+
+    holder: dict[str, Any]
+    name: str
+    tensor: Any
+    version: int
+
+
+def watch_tensors(module: Any) -> list[WatchedTensor]:
+    """The tensors among the attributes, as they are now."""
+    return [
+        WatchedTensor(vars(part), name, vars(part)[name], _version_of(vars(part)[name]))
+        for _, part, name in _tensor_attributes(module)
+    ]
+
+
+def first_changed_tensor(watched: Sequence[WatchedTensor]) -> str | None:
+    """What the first is that is another one, or was changed in place; or None."""
+    for holder, name, tensor, version in watched:
+        if holder.get(name) is not tensor or _version_of(tensor) != version:
+            return f"its attribute {name!r}"
+    return None
+
+
+def _version_of(tensor: Any) -> int:
+    # One that was made in inference mode keeps none; nothing outside inference mode can change it in place.
+    return 0 if tensor.is_inference() else int(tensor._version)
 
 
 @contextmanager

@@ -312,6 +312,27 @@ def test_a_changed_attribute_runs_eager(tmp_path: Path) -> None:
     assert core.counts.compiled == 1
 
 
+def test_a_changed_tensor_that_is_an_attribute_runs_eager(tmp_path: Path) -> None:
+    class Masked(Deep):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mask = torch.ones(4)
+
+        def forward(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+            return {"y": super().forward(x, bias)["y"] * self.mask}
+
+    predictor = Predictor(Masked())
+    core = exchanged(predictor, capture(predictor, lambda net: net(torch.randn(3, 4))), tmp_path)
+    x = torch.randn(2, 4)
+    predictor.net(x)
+    assert core.counts.compiled == 1
+    predictor.net.mask[0] = 0  # type: ignore[index, operator]
+    assert predictor.net(x)["y"][0, 0] == 0
+    predictor.net.mask = torch.zeros(4)
+    assert not predictor.net(x)["y"].any()
+    assert core.counts.eager == {"changed attribute": 2}
+
+
 def test_an_engine_that_fails_is_replaced_by_eager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cortex_compile.python_backend import onnxruntime_session
 

@@ -104,6 +104,14 @@ def test_what_differs_is_said(net: Any, tmp_path: Path, change: Any, words: str)
     assert words in str(find_drift(core, net, manifest, tmp_path))
 
 
+def test_a_tensor_that_is_an_attribute_counts_as_a_weight(net: Any, tmp_path: Path) -> None:
+    net.mask = torch.ones(2)
+    core, manifest = compiled(net, tmp_path)
+    assert find_drift(core, net, manifest, tmp_path) is None
+    net.mask = torch.zeros(2)
+    assert "its weights differ" in str(find_drift(core, net, manifest, tmp_path))
+
+
 def test_an_attribute_is_compared_at_each_call_and_not_before(net: Any, tmp_path: Path) -> None:
     core, manifest = compiled(net, tmp_path)
     other_scale(net)  # predict may set it back before it calls the module
