@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .regularly import Regularly
 from .server import Server
 from .traffic import Sent, Traffic, count_kinds
 
@@ -184,28 +184,18 @@ def _strictly(each: Sent, statuses: Sequence[int], cut_before: float | None) -> 
     return each
 
 
-class _Watch:
+class _Watch(Regularly):
     """Asks /readyz all the time: the moments when it was ready, and when it was not."""
 
     def __init__(self, server: Server) -> None:
+        super().__init__(_LOOK_EVERY_S)
         self.ready: list[float] = []
         self.not_ready: list[float] = []
         self._server = server
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> _Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ending.wait(_LOOK_EVERY_S):
-            found = self._server.readiness()
-            (self.ready if found else self.not_ready).append(time.monotonic())
+    def look(self) -> None:
+        found = self._server.readiness()
+        (self.ready if found else self.not_ready).append(time.monotonic())
 
 
 def _is_well(sent: Sequence[Sent], watch: _Watch, apis: Sequence[str]) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.chaos.processes import open_files_of, regions_of
+from benchmarks.chaos.regularly import Regularly
 from benchmarks.chaos.server import Server
 
 __all__ = ["Held", "Lookout", "growth_of"]
@@ -29,28 +29,17 @@ class Held:
     processes: int
 
 
-class Lookout:
-    """Looks at a server from a thread, from ``with`` on."""
+class Lookout(Regularly):
+    """Looks at what a server holds, from ``with`` on."""
 
     def __init__(self, server: Server, every_s: float) -> None:
+        super().__init__(every_s)
         self.found: list[Held] = []
         self._server = server
-        self._every_s = every_s
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._started = time.monotonic()
 
-    def __enter__(self) -> Lookout:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        started = time.monotonic()
-        while not self._ending.wait(self._every_s):
-            self.found.append(_look(self._server, time.monotonic() - started))
+    def look(self) -> None:
+        self.found.append(_look(self._server, time.monotonic() - self._started))
 
 
 def growth_of(found: Sequence[Held], what: Callable[[Held], int]) -> float:
