@@ -9,12 +9,13 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cortex_compile.errors import UsageError
 
-__all__ = ["ApiKey", "ApiKeys", "line_for_key", "new_key", "read_api_keys"]
+__all__ = ["ApiKey", "ApiKeys", "KeyFile", "line_for_key", "new_key", "read_api_keys"]
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def read_api_keys(path: Path) -> tuple[ApiKey, ...]:
     return tuple(keys)
 
 
-class ApiKeys:
+class KeyFile:
     """The keys of a file as it is now. One that became unreadable changes nothing: the keys before it stay valid.
 
     Raises:
@@ -88,20 +89,15 @@ class ApiKeys:
         self._keys = read_api_keys(path)
         self._next_look_at = time.monotonic() + _LOOK_EVERY_S
 
-    def name_of(self, key: bytes) -> str | None:
-        """Whose key it is; None if it is nobody's. The time that it takes tells nothing of the keys."""
-        self._read_again_if_changed()
-        digest, name = hashlib.sha256(key).digest(), None
-        for known in self._keys:
-            if hmac.compare_digest(known.sha256, digest):
-                name = known.name
-        return name
+    def read(self) -> tuple[ApiKey, ...]:
+        """Looks at the file once a second at most."""
+        now = time.monotonic()
+        if now >= self._next_look_at:
+            self._next_look_at = now + _LOOK_EVERY_S
+            self._read_again_if_changed()
+        return self._keys
 
     def _read_again_if_changed(self) -> None:
-        now = time.monotonic()
-        if now < self._next_look_at:
-            return
-        self._next_look_at = now + _LOOK_EVERY_S
         state = _state_of(self._path)
         if state == self._state:
             return
@@ -112,6 +108,21 @@ class ApiKeys:
             _log.error("%s; the keys that were read before stay valid", error)
         else:
             _log.warning("%s has changed: %d API keys are valid now", self._path, len(self._keys))
+
+
+class ApiKeys:
+    """The keys that are valid. ``keys`` may be exchanged."""
+
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self.keys = keys
+
+    def name_of(self, key: bytes) -> str | None:
+        """Whose key it is; None if it is nobody's. The time that it takes tells nothing of the keys."""
+        digest, name = hashlib.sha256(key).digest(), None
+        for known in self.keys:
+            if hmac.compare_digest(known.sha256, digest):
+                name = known.name
+        return name
 
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:

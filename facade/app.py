@@ -10,15 +10,13 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.types import ASGIApp
 
 from cortex_compile import __version__
 
-from .api_keys import ApiKeys
 from .api_route import ApiRoute, check_routes, paths_by_api
-from .client_limit import ClientLimit
 from .core_figures import CoreFigures
 from .cors import allow_origins
+from .guard import Guard
 from .hot_path import HotPath
 from .lost_calls import LostCalls
 from .metrics import FacadeMetrics
@@ -26,7 +24,6 @@ from .openapi import describe_apis
 from .readiness import Readiness
 from .repair_figures import RepairFigures
 from .request_id import RequestIdMiddleware
-from .require_key import RequireKey
 from .routes import PredictionRoute
 from .server_timing import ServerTimingMiddleware
 from .service import PredictionService
@@ -44,6 +41,7 @@ def create_app(
     faults: Callable[[], Mapping[str, str]] = dict,
     repairs: Callable[[], Mapping[str, Mapping[str, int]]] = dict,
     lost_calls: LostCalls | None = None,
+    guard: Guard | None = None,
 ) -> FastAPI:
     """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped.
 
@@ -51,9 +49,10 @@ def create_app(
         faults: why a model is not ready, by its name, and "" for the server.
         repairs: how often something was replaced, by API, or "" for the server, and reason.
         lost_calls: is told when, if there is somebody to tell it.
+        guard: says who may ask.
 
     Raises:
-        UsageError: two APIs have one name or endpoint, an endpoint is the facade's own, or the API keys are wrong.
+        UsageError: two APIs have one name or endpoint, or an endpoint is the facade's own.
     """
     check_routes(apis)
     # The page of FastAPI itself loads its scripts from another host, and so stays empty on a machine without network.
@@ -76,16 +75,9 @@ def create_app(
     _describe(app, paths)
     hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app, app.build_middleware_stack())
     # Preflights have no key, but an id and a time.
-    answering = allow_origins(_guard(hot_path, settings), settings.cors_origins)
+    answering = allow_origins(guard.around(hot_path) if guard else hot_path, settings.cors_origins)
     app.middleware_stack = ServerTimingMiddleware(RequestIdMiddleware(answering))
     return app
-
-
-def _guard(app: ASGIApp, settings: FacadeSettings) -> ASGIApp:
-    """``app`` for those who may ask; itself where nothing is asked of them."""
-    if settings.max_client_concurrency is not None:
-        app = ClientLimit(app, settings.max_client_concurrency)
-    return app if settings.api_keys is None else RequireKey(app, ApiKeys(settings.api_keys))
 
 
 def _add_own_routes(

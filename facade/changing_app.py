@@ -10,6 +10,8 @@ from starlette.types import Receive, Scope, Send
 from cortex_compile.errors import UsageError
 
 from .app import create_app
+from .client_counts import ClientCounts
+from .guard import Guard
 from .lost_calls import LostCalls
 from .metrics import FacadeMetrics
 from .orders import State
@@ -25,17 +27,26 @@ _log = logging.getLogger(__name__)
 class ChangingApp:
     """An ASGI application. All of it runs in one event loop.
 
+    Args:
+        counts: those of clients that the facade's workers share, where it has several.
+
     Raises:
-        UsageError: two APIs are at odds, or the API keys are wrong.
+        UsageError: two APIs are at odds.
     """
 
     def __init__(
-        self, state: State, triton: TritonPredictorClient, settings: FacadeSettings, metrics: FacadeMetrics
+        self,
+        state: State,
+        triton: TritonPredictorClient,
+        settings: FacadeSettings,
+        metrics: FacadeMetrics,
+        counts: ClientCounts | None = None,
     ) -> None:
         self._triton = triton
         self._settings = settings
         self._metrics = metrics
         self._lost_calls = LostCalls(state.repairs)
+        self._guard = Guard(settings, state.keys, counts)
         self._state = state
         self._is_stopping = False
         self._app = self._create(state)
@@ -56,7 +67,8 @@ class ChangingApp:
         return readiness
 
     def change(self, state: State) -> None:
-        """Serve this state from now on; if it cannot be served, the one before."""
+        """Serve this state from now on; if its APIs cannot be served, those before."""
+        self._guard.take_keys(state.keys)
         if state.apis != self._state.apis and not self._is_stopping:
             try:
                 self._app = self._create(state)
@@ -80,4 +92,5 @@ class ChangingApp:
             faults=lambda: self._state.faults,
             repairs=lambda: self._state.repairs,
             lost_calls=self._lost_calls,
+            guard=self._guard,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .api_keys import ApiKey
 from .api_route import ApiRoute
 from .settings import FacadeSettings
 
@@ -21,6 +22,8 @@ class State:
     """Why a model is not ready, by its name, and "" for the server; none while all is well."""
     repairs: dict[str, dict[str, int]] = field(default_factory=dict)
     """How often something was replaced, by API, or "" for the server, and reason."""
+    keys: tuple[ApiKey, ...] = ()
+    """Those that are valid, where requests need one."""
 
 
 @dataclass(frozen=True)
@@ -36,4 +39,5 @@ class Order:
     state: State
     number: int = 0
     """Its place among the workers, which one that is started in its stead takes over, counts included."""
+    workers: int = 1
     listener_fd: int = -1

@@ -14,6 +14,7 @@ import uvloop
 from cortex_compile.errors import ServiceError
 
 from .changing_app import ChangingApp
+from .client_counts import ClientCounts
 from .http_protocol import limited_protocol
 from .metrics import FacadeMetrics
 from .orders import State
@@ -42,6 +43,7 @@ def run_facade(
     check_ready: bool,
     tell: Callable[[int], None],
     follow: Callable[[Take], None],
+    counts: ClientCounts | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then answer what is under way and return.
 
@@ -49,13 +51,14 @@ def run_facade(
         check_ready: whether Triton must be ready to begin with.
         tell: is told the serial of the state that is served, at first, when it changes and once a second.
         follow: is given what takes another state, and may call that from any thread.
+        counts: those of clients that several workers share.
 
     Raises:
         ServiceError: Triton, or a model in it, is not ready to begin with.
-        UsageError: two APIs are at odds, or the keys or the certificate cannot be used.
+        UsageError: two APIs are at odds, or the certificate cannot be used.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(listener, state, triton_address, settings, metrics, check_ready, tell, follow))
+        runner.run(_run(listener, state, triton_address, settings, metrics, check_ready, tell, follow, counts))
 
 
 async def _run(
@@ -67,10 +70,11 @@ async def _run(
     check_ready: bool,
     tell: Callable[[int], None],
     follow: Callable[[Take], None],
+    counts: ClientCounts | None,
 ) -> None:
     triton = TritonPredictorClient(triton_address, _LARGEST_MESSAGE, settings.triton_http_address)
     try:
-        app = ChangingApp(state, triton, settings, metrics)
+        app = ChangingApp(state, triton, settings, metrics, counts)
         config = uvicorn.Config(
             app,
             interface="asgi3",

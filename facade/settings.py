@@ -25,7 +25,7 @@ class FacadeSettings:
     api_keys: Path | None = None
     """The file of the keys of which a request needs one; None where everybody may ask."""
     max_client_concurrency: int | None = None
-    """How many requests of one client may be under way in this process."""
+    """How many requests of one client may be under way, in all workers together."""
     tls_certificate: Path | None = None
     """With ``tls_key``: HTTPS, and no HTTP."""
     tls_key: Path | None = None

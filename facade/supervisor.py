@@ -17,6 +17,7 @@ from typing import Self
 
 from cortex_compile.errors import LaunchError, ServiceError
 
+from .api_keys import ApiKey, KeyFile
 from .api_route import ApiRoute
 from .orders import Order, State
 from .settings import FacadeSettings
@@ -78,16 +79,22 @@ class FacadeSupervisor:
         Raises:
             LaunchError: Triton ended, or a worker does not start.
             ServiceError: Triton, or a model in it, is not ready to begin with.
+            UsageError: the API keys are wrong.
         """
+        key_file = None if settings.api_keys is None else KeyFile(settings.api_keys)
         before = {number: signal.signal(number, self._note_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             self._update(apis=tuple(apis))
             announced, triton_status = False, None
             while not self._signals and triton_status is None:
                 counts = {api: dict(reasons) for api, reasons in repairs().items()}
-                self._update(faults=dict(health()), repairs=counts)
+                keys = () if key_file is None else key_file.read()
+                self._update(faults=dict(health()), repairs=counts, keys=keys)
+                order = Order(
+                    triton_address, settings, self._folder, not announced, self._state, workers=len(self._slots)
+                )
                 for slot in self._slots:
-                    slot.look_after(Order(triton_address, settings, self._folder, not announced, self._state))
+                    slot.look_after(order)
                 if not announced and all(slot.serves() for slot in self._slots):
                     announced = True
                     when_ready()
@@ -124,6 +131,7 @@ class FacadeSupervisor:
         apis: tuple[ApiRoute, ...] | None = None,
         faults: dict[str, str] | None = None,
         repairs: dict[str, dict[str, int]] | None = None,
+        keys: tuple[ApiKey, ...] | None = None,
     ) -> int:
         with self._lock:
             old = self._state
@@ -132,6 +140,7 @@ class FacadeSupervisor:
                 old.apis if apis is None else apis,
                 old.faults if faults is None else faults,
                 old.repairs if repairs is None else repairs,
+                old.keys if keys is None else keys,
             )
             if wanted != old:
                 self._state = replace(wanted, serial=old.serial + 1)

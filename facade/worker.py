@@ -33,6 +33,7 @@ def main() -> int:
     _wake_up_when_supervisor_dies()
     tell = _take_stdout()
     # All that takes time, while Triton is starting: the order comes when that is ready.
+    from .client_counts import ClientCounts
     from .metrics import FacadeMetrics
     from .server import run_facade
 
@@ -42,6 +43,9 @@ def main() -> int:
     if not line:
         return 0
     order = from_json(Order, json.loads(line))
+    counts = None
+    if order.workers > 1 and order.settings.max_client_concurrency is not None:
+        counts = ClientCounts(order.metrics_folder / "clients", order.number, order.workers)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         run_facade(
@@ -53,6 +57,7 @@ def main() -> int:
             check_ready=order.check_ready,
             tell=lambda serial: tell({"serial": serial}),
             follow=lambda take: _follow(lines, take, order),
+            counts=counts,
         )
     except CortexCompileError as error:
         tell({"failed": type(error).__name__, "because": str(error)})

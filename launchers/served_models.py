@@ -15,7 +15,7 @@ class ServedModel:
     """A folder of a build's model repository.
 
     ``slots``: what its instances take turns for, and how many instances on each device do. ``gpu_instances`` run on
-    each of ``gpus``, by number; on all if that is empty.
+    each of ``gpus``, by number; on all if that is empty. One that ``streams`` is asked over gRPC's streams alone.
     """
 
     name: str
@@ -25,6 +25,7 @@ class ServedModel:
     slots: Mapping[str, int] = field(default_factory=dict)
     gpu_instances: int = 0
     gpus: tuple[int, ...] = ()
+    streams: bool = False
 
 
 def read_builds(builds: Sequence[Path], hardware: str) -> tuple[ServedModel, ...]:
@@ -93,4 +94,5 @@ def _read_model(folder: Path, hardware: str) -> ServedModel:
         slots=slots,
         gpu_instances=sum(max(1, group.count) for group in on_gpu),
         gpus=tuple(number for group in on_gpu for number in group.gpus),
+        streams=config.model_transaction_policy.decoupled,
     )

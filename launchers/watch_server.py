@@ -19,6 +19,7 @@ from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.crash_loop import HEALTHY_S, PAUSES_S, CrashLoop
 from cortex_compile.launchers.health import SERVER, Health
 from cortex_compile.launchers.model_control import ModelControl
+from cortex_compile.launchers.model_probes import ModelProbes
 from cortex_compile.launchers.ports import is_answering
 from cortex_compile.launchers.repair import Fault, Repairs
 from cortex_compile.launchers.served_models import ServedModel
@@ -39,6 +40,8 @@ class Patience:
     """A server that is stopped, or does not answer, for so long is replaced."""
     overdue_s: float = 10.0
     """A process is replaced when a prediction takes so much longer than its request may."""
+    dumb_s: float = 15.0
+    """And when it has nothing to do, and does not answer for so long."""
     load_timeout_s: float = 300.0
     pauses_s: tuple[float, ...] = PAUSES_S
     healthy_s: float = HEALTHY_S
@@ -89,7 +92,11 @@ class ServerWatch:
         self._tell = tell
         self._patience = patience
         self._stubs = StubList()
-        self._stub_watch = StubWatch(self._stubs, deadlines, patience.overdue_s)
+        self._probes = ModelProbes(http_port)
+        self._stub_watch = StubWatch(
+            self._stubs, deadlines, patience.overdue_s, patience.dumb_s, self._probes.unanswered_s
+        )
+        self._answering_nobody: set[str] = set()
         self._crash_loop = self._new_crash_loop()
         self._repairs = Repairs(
             control, self.health, self._stubs, tell, self._give_up, self._new_crash_loop, patience.load_timeout_s
@@ -126,19 +133,34 @@ class ServerWatch:
                 self._look()
             except Exception as error:  # a watch that ended would be missed only at the next fault
                 self._tell(f"The watch over the server failed ({error!r}); it goes on.")
+        self._probes.look([])
 
     def _look(self) -> None:
         status = self._server.server_status()
         if status is not None:
+            self._probes.look([])
             self._start_server_again(status)
         elif self._is_server_silent():
+            self._probes.look([])
             return  # of a server that does not listen, nothing can be repaired
         self._stubs.follow(self._server.server_pid)
-        served = {model.name for model in self._server.models}
+        # Of a model that is only tried, whoever tries it hears.
+        left_alone = [model for model in self._server.models if not self._repairs.are_at(model.name)]
+        self._probes.look([model.name for model in left_alone if _can_be_asked(model)])
+        names = {model.name for model in left_alone}
         for finding in self._stub_watch.look():
-            # Of a model that is only tried, whoever tries it hears.
-            if finding.stub.model in served and not self._repairs.are_at(finding.stub.model):
+            if finding.stub.model in names and not self._repairs.are_at(finding.stub.model):
                 self._repair(finding)
+        self._report(self._stub_watch.answering_nobody & names)
+
+    def _report(self, answering_nobody: set[str]) -> None:
+        """Have it told which predictors answer nobody, and which do again."""
+        for model in answering_nobody - self._answering_nobody:
+            self.health.report(model, model, "it does not answer at the moment")
+        for model in self._answering_nobody - answering_nobody:
+            if not self._repairs.are_at(model):  # which tells itself
+                self.health.clear(model, model)
+        self._answering_nobody = answering_nobody
 
     def _repair(self, finding: Finding) -> None:
         model = finding.stub.model
@@ -216,3 +238,8 @@ class ServerWatch:
 def _models_of_one_build(model: str, models: Sequence[ServedModel]) -> list[str]:
     repository = next((each.folder.parent for each in models if each.name == model), None)
     return [each.name for each in models if each.folder.parent == repository] or [model]
+
+
+def _can_be_asked(model: ServedModel) -> bool:
+    """Whether it is a predictor, and not a compiled module, and answers in one piece."""
+    return model.backend == "python" and not model.streams

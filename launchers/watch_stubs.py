@@ -1,11 +1,11 @@
-"""Which stubs of a server died, are stopped or are stuck."""
+"""Which stubs of a server died, are stopped or are stuck, and which models answer nobody at the moment."""
 
 from __future__ import annotations
 
 import contextlib
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,31 @@ class Finding:
     how: str
 
 
+# A prediction that is so late has cost its request; where nobody else is answered either, the API is not ready.
+_LATE_S = 0.3
+# One that has nothing to do, and does not say so.
+_DUMB_S = 3.0
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a process is at: the deadlines of its predictions, 0 for each thread that has none."""
+
+    deadlines: tuple[float, ...] = ()
+
+    @property
+    def is_idle(self) -> bool:
+        return not any(self.deadlines)
+
+    def late_s(self) -> float:
+        """Of the latest one; less than nothing where there is time left."""
+        return max((time.monotonic() - deadline for deadline in self.deadlines if deadline), default=0.0)
+
+    def is_all_late(self) -> bool:
+        now_s = time.monotonic()
+        return bool(self.deadlines) and all(deadline and now_s - deadline > _LATE_S for deadline in self.deadlines)
+
+
 class StubWatch:
     """``look`` is to be called every fraction of a second.
 
@@ -28,12 +53,26 @@ class StubWatch:
         deadlines: the folder in which the predictors' processes write by when they are done
             (``python_backend/deadlines.py``).
         overdue_s: a process is stuck when a prediction takes so much longer than its request may.
+        dumb_s: and when it has nothing to do and does not answer for so long.
+        unanswered_s: for how long a model has not answered whether it answers (``ModelProbes``).
     """
 
-    def __init__(self, stubs: StubList, deadlines: Path, overdue_s: float) -> None:
+    def __init__(
+        self,
+        stubs: StubList,
+        deadlines: Path,
+        overdue_s: float,
+        dumb_s: float = 15.0,
+        unanswered_s: Callable[[str], float] = lambda _: 0.0,
+    ) -> None:
+        self.answering_nobody: set[str] = set()
+        """Models, when ``look`` was called last: those that may answer again by themselves included."""
         self._stubs = stubs
         self._deadlines = deadlines
         self._overdue_s = overdue_s
+        self._dumb_s = dumb_s
+        self._unanswered_s = unanswered_s
+        self._idle_since_s: dict[int, float] = {}
         self._seen_before: dict[int, str] = {}
         self._settled: set[int] = set()
 
@@ -43,7 +82,9 @@ class StubWatch:
         self._stubs.look_for_new()
         for gone in before - self._stubs.known.keys():
             (self._deadlines / str(gone)).unlink(missing_ok=True)
+            self._idle_since_s.pop(gone, None)
         self._settled &= self._stubs.known.keys()
+        self.answering_nobody = set()
         found = [self._judge(stub) for pid, stub in self._stubs.known.items() if pid not in self._settled]
         return [finding for finding in found if finding is not None]
 
@@ -64,13 +105,28 @@ class StubWatch:
         if state == "stopped" and lasts:
             # It may not go on: Triton 2.51 refuses requests to it after a second, and aborts if it then answers them.
             return Finding(stub, "stopped", "was stopped (SIGSTOP)")
-        if not state and (late_s := self._late_s(stub.pid)) > self._overdue_s:
+        return self._judge_work(stub) if not state else None
+
+    def _judge_work(self, stub: Stub) -> Finding | None:
+        work, unanswered_s = self._read_work(stub.pid), self._unanswered_s(stub.model)
+        late_s, dumb_s = work.late_s(), min(unanswered_s, self._idle_s(stub.pid, work))
+        if late_s > self._overdue_s:
             return Finding(stub, "stuck", f"is stuck: a prediction takes {late_s:.0f} s longer than its request may")
+        if dumb_s > self._dumb_s:
+            return Finding(stub, "stuck", f"is stuck: it has nothing to do and has not answered for {dumb_s:.0f} s")
+        is_busy = work.is_all_late() and len(self._stubs.of_model(stub.model)) == 1
+        if dumb_s > _DUMB_S or (late_s > _LATE_S and (is_busy or unanswered_s > _LATE_S)):
+            self.answering_nobody.add(stub.model)
         return None
 
-    def _late_s(self, pid: int) -> float:
+    def _idle_s(self, pid: int, work: _Work) -> float:
+        now_s = time.monotonic()
+        if not work.is_idle:
+            self._idle_since_s[pid] = now_s
+        return now_s - self._idle_since_s.setdefault(pid, now_s)
+
+    def _read_work(self, pid: int) -> _Work:
         with contextlib.suppress(OSError):
             table = (self._deadlines / str(pid)).read_bytes()
-            deadlines = struct.unpack(f"={len(table) // 8}d", table)
-            return max((time.monotonic() - deadline for deadline in deadlines if deadline), default=0.0)
-        return 0.0
+            return _Work(struct.unpack(f"={len(table) // 8}d", table))
+        return _Work()

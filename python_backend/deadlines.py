@@ -1,12 +1,13 @@
 """By when each prediction under way has to be done, in a file that the launcher reads: one that is late is stuck.
 
 The launcher looks from outside, so that no code of the user's can keep it from looking: a predictor may hold Python's
-lock for ever. The file is named by the process id and holds native doubles, times of the system's monotonic clock; 0 is
-a free place. Without a launcher that asks for it, by an environment variable, there is none.
+lock for ever. The file is named by the process id and holds native doubles, times of the system's monotonic clock, or
+infinity; 0 is a free place. Without a launcher that asks for it, by an environment variable, there is none.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import time
@@ -54,11 +55,12 @@ class Deadlines:
     @contextmanager
     def within(self, timeout_s: float | None) -> Iterator[None]:
         """Say that what is done meanwhile takes no longer. None: it may take as long as it likes."""
-        if timeout_s is None or not self._free:
+        if not self._free:
             yield
             return
         place = self._free.pop()
-        place.table[place.index] = time.monotonic() + max(timeout_s, self._at_least_s)
+        limit_s = math.inf if timeout_s is None else max(timeout_s, self._at_least_s)
+        place.table[place.index] = time.monotonic() + limit_s
         token = _current.set(place)
         try:
             yield

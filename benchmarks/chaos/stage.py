@@ -158,6 +158,7 @@ class Stage:
             over = time.monotonic() if last_s else began
             patience_s = _PATIENCE_S + 3 * self.load_s
             end = time.monotonic() + patience_s
+            time.sleep(_QUIET_S)  # what was well before the fault says nothing
             while not _is_well(traffic.sent, watch, apis) and time.monotonic() < end:
                 time.sleep(_LOOK_EVERY_S)
             well = _is_well(traffic.sent, watch, apis)

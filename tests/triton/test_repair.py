@@ -27,7 +27,7 @@ from .processes import processes_of, wait_until
 from .tiny_build import echo_build
 
 TIMEOUT_S = 1.0
-PATIENCE = Patience(overdue_s=1.0, silent_server_s=4.0, pauses_s=(0.0,) * 10)
+PATIENCE = Patience(overdue_s=2.5, dumb_s=6.0, silent_server_s=4.0, pauses_s=(0.0,) * 10)
 
 
 class Watched:
@@ -89,10 +89,28 @@ def test_a_predictor_that_is_hit_by_a_signal(
 def test_a_predictor_that_never_answers(watched: Watched, payload: dict[str, Any]) -> None:
     pid, before = watched.pid(), watched.repairs("faulty", "stuck")
     with asked(watched, payload, timeout_s=TIMEOUT_S):
-        assert watched.wait_for_fault() == {"faulty": "its process did not answer in time, and is started again"}
+        watched.wait_for_fault()
+        assert wait_until(lambda: watched.repairs("faulty", "stuck") > before, timeout_s=20), watched.told
+        assert watched.server.health() == {"faulty": "its process did not answer in time, and is started again"}
         watched.wait_until_well()
     assert watched.pid() != pid
     assert watched.repairs("faulty", "stuck") == before + 1
+
+
+def test_a_predictor_that_is_late_is_not_ready_until_it_answers(watched: Watched) -> None:
+    pid = watched.pid()
+    with asked(watched, {"do": "sleep", "seconds": TIMEOUT_S + 1.2}, timeout_s=TIMEOUT_S):
+        assert watched.wait_for_fault() == {"faulty": "it does not answer at the moment"}
+        watched.wait_until_well()
+    assert watched.pid() == pid
+
+
+def test_a_predictor_that_hangs_while_nobody_asks(watched: Watched) -> None:
+    before, pid = watched.repairs("faulty", "stuck"), ask_json(watched.endpoints.grpc, "faulty", {"do": "hang later"})
+    assert watched.wait_for_fault() == {"faulty": "it does not answer at the moment"}
+    assert wait_until(lambda: watched.repairs("faulty", "stuck") > before, timeout_s=30), watched.told
+    watched.wait_until_well()
+    assert watched.pid() != pid["pid"]
 
 
 def test_what_takes_long_is_left_alone(watched: Watched) -> None:

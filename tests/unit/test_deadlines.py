@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def late_s(folder: Path) -> float:
     """As the launcher sees it; less than nothing where there is time left."""
-    return StubWatch(StubList(), folder, overdue_s=1.0)._late_s(os.getpid())
+    return StubWatch(StubList(), folder, overdue_s=1.0)._read_work(os.getpid()).late_s()
 
 
 def test_launcher_and_runtime_speak_of_one_variable() -> None:
@@ -58,7 +59,7 @@ def test_a_prediction_is_late_until_it_is_done(folder: Path, clock: Clock) -> No
 
 def test_what_has_no_time_out_is_never_late(folder: Path) -> None:
     with Deadlines(1, at_least_s=0.0).within(None):
-        assert late_s(folder) == 0.0
+        assert late_s(folder) == -math.inf
 
 
 def test_a_client_cannot_ask_for_less_than_the_api_allows(folder: Path, clock: Clock) -> None:
@@ -103,17 +104,66 @@ def test_without_a_launcher_there_is_no_file(tmp_path: Path, monkeypatch: pytest
         assert not list(tmp_path.iterdir())
 
 
+class Watch:
+    """Over this process, which is that of a model. ``unanswered_s``: how long it has not said that it answers."""
+
+    def __init__(self, folder: Path, processes: int = 1) -> None:
+        stubs = StubList()
+        stubs.known = {os.getpid() + number: Stub(os.getpid() + number, "api") for number in range(processes)}
+        self.unanswered_s = 0.0
+        self._watch = StubWatch(stubs, folder, 10.0, dumb_s=15.0, unanswered_s=lambda _: self.unanswered_s)
+
+    def judge(self) -> tuple[str, str] | None:
+        """Reason and words of what is found."""
+        self._watch.answering_nobody.clear()
+        finding = self._watch._judge(Stub(os.getpid(), "api"))
+        return None if finding is None else (finding.reason, finding.how)
+
+    def answers_nobody(self) -> bool:
+        assert self.judge() is None
+        return self._watch.answering_nobody == {"api"}
+
+
 def test_who_is_late_for_longer_than_that_is_stuck(folder: Path, clock: Clock) -> None:
-    stubs = StubList()
-    stubs.known[os.getpid()] = stub = Stub(os.getpid(), "api")
-    watch = StubWatch(stubs, folder, overdue_s=10.0)
+    watch = Watch(folder)
     with Deadlines(1, at_least_s=0.0).within(5.0):
         clock.pass_s(15)
-        assert watch._judge(stub) is None
+        assert watch.judge() is None
         clock.pass_s(1)
-        finding = watch._judge(stub)
-    assert finding is not None
-    assert (finding.reason, finding.how) == (
-        "stuck",
-        "is stuck: a prediction takes 11 s longer than its request may",
-    )
+        assert watch.judge() == ("stuck", "is stuck: a prediction takes 11 s longer than its request may")
+
+
+def test_who_is_late_answers_nobody(folder: Path, clock: Clock) -> None:
+    watch = Watch(folder)
+    with Deadlines(1, at_least_s=0.0).within(5.0):
+        clock.pass_s(5)
+        assert not watch.answers_nobody()
+        clock.pass_s(0.5)
+        assert watch.answers_nobody()
+    assert not watch.answers_nobody()
+
+
+@pytest.mark.parametrize(("threads", "processes"), [(2, 1), (1, 2)])
+def test_who_is_late_beside_others_may_answer(folder: Path, clock: Clock, threads: int, processes: int) -> None:
+    watch = Watch(folder, processes)
+    with Deadlines(threads, at_least_s=0.0).within(5.0):
+        clock.pass_s(6)
+        assert not watch.answers_nobody()
+        watch.unanswered_s = 0.5
+        assert watch.answers_nobody()
+
+
+def test_who_does_nothing_and_does_not_answer_is_stuck(folder: Path, clock: Clock) -> None:
+    watch, deadlines = Watch(folder), Deadlines(1, at_least_s=0.0)
+    watch.unanswered_s = 100.0
+    with deadlines.within(None):
+        clock.pass_s(100)
+        assert not watch.answers_nobody()  # it is at something that may take as long as it likes
+    clock.pass_s(2)
+    assert not watch.answers_nobody()
+    clock.pass_s(2)
+    assert watch.answers_nobody()
+    clock.pass_s(12)
+    assert watch.judge() == ("stuck", "is stuck: it has nothing to do and has not answered for 16 s")
+    watch.unanswered_s = 0.1
+    assert not watch.answers_nobody()

@@ -66,7 +66,7 @@ __all__ = ["serve"]
     "--max-client-requests",
     metavar="N",
     type=click.IntRange(1),
-    help="How many requests of one client (an API key, or an address) may be under way in each facade process.",
+    help="How many requests of one client (an API key, or an address) may be under way.",
 )
 @click.option(
     "--tls-cert",

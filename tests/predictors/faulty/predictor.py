@@ -1,4 +1,6 @@
+import ctypes
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -14,4 +16,7 @@ class PythonPredictor:
             time.sleep(payload["seconds"])
         while payload.get("do") == "loop":
             pass
+        if payload.get("do") == "hang later":
+            # Holds Python's lock, as nothing of Python does.
+            threading.Timer(0.5, lambda: ctypes.PyDLL(None).sleep(600)).start()
         return {"pid": os.getpid()}
