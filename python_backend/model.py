@@ -194,13 +194,15 @@ class TritonPythonModel:
             self._after_answers([result])
 
     def _after_answers(self, answers: Sequence[Answer | Stream]) -> None:
-        for result in answers:
-            self._after_answer.run(result.background)
-        if self._later is not None:
-            self._later.look_again()
+        with self._deadlines.within(None):
+            for result in answers:
+                self._after_answer.run(result.background)
+            if self._later is not None:
+                self._later.look_again()
 
     def _describe_models(self) -> Answer:
-        """What GET tells of models, in JSON; the facade puts it into Cortex's message."""
+        """What GET tells of models, in JSON; the facade puts it into Cortex's message. The launcher asks for it to see
+        whether a process answers."""
         models = {} if self._client is None else self._client.describe()
         return Answer(json.dumps(models).encode(), 200, (("content-type", "application/json"),))
 
