@@ -29,7 +29,7 @@ EXAMPLES = ("sentence-encoder", "iris-classifier", "text-analyzer")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.container)
+            item.add_marker(pytest.mark.docker)
 
 
 def run(*words: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
@@ -53,16 +53,26 @@ def stand_in(engine: Any) -> str:
     return build_stand_in(engine)
 
 
+class Builds(dict[str, Path]):
+    """The examples by name, each compiled when it is first asked for; what was measured before is in the cache."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, name: str) -> Path:
+        done = run("compile", ROOT / "examples" / name / "predictor.py", "--output", self._folder / name)
+        assert done.returncode == 0, done.stderr
+        self[name] = self._folder / name
+        return self[name]
+
+
 @pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The examples, compiled; what an earlier run has measured is taken from the cache."""
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
     folder = tmp_path_factory.mktemp("builds")
     folder.parent.chmod(0o755)  # pytest's are for their user alone, and root's container runs as another one
     folder.chmod(0o755)
-    for name in (*EXAMPLES, "echo"):
-        done = run("compile", ROOT / "examples" / name / "predictor.py", "--output", folder / name)
-        assert done.returncode == 0, done.stderr
-    return {name: folder / name for name in (*EXAMPLES, "echo")}
+    return Builds(folder)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 It is Debian with its own Python, and the embedded tritonserver 2.51 laid out as in the real image: paths, user,
 variables, label and entry point. It is not NVIDIA's image: no Ubuntu, no CUDA, and of the native backends only the one
 for Python; the onnxruntime backend in it is ours.
+
+Run as a program it fetches that Debian and says by its exit status whether the engine that is here can run it as the
+tests do.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from cortex_compile.cache_folder import cache_folder
+from cortex_compile.launchers.docker_engine import connect_to_engine
 from cortex_compile.launchers.install_server import server_folder
 from cortex_compile.launchers.server_folder import python_based_backends
 
@@ -50,9 +55,7 @@ def why_not_buildable() -> str | None:
 
 def build_stand_in(client: Any) -> str:
     """Build the image and return its name. Takes a minute or two the first time: Debian is kept in the cache."""
-    if not client.images.list(_DEBIAN):
-        repository, _, tag = _DEBIAN.partition(":")
-        client.api.import_image(str(_make_rootfs()), repository=repository, tag=tag)
+    _import_debian(client)
     with tempfile.TemporaryDirectory(prefix="cortex-compile-") as temporary:
         context = Path(temporary)
         _lay_out_server(context / "tritonserver")
@@ -62,6 +65,29 @@ def build_stand_in(client: Any) -> str:
         (context / "Dockerfile").write_text(_DOCKERFILE)
         client.images.build(path=str(context), tag=IMAGE, rm=True)
     return IMAGE
+
+
+def check_engine(client: Any) -> None:
+    """Raise whatever is raised where a container cannot run with a folder of this machine, a port and no rights."""
+    _import_debian(client)
+    with tempfile.TemporaryDirectory(prefix="cortex-compile-") as temporary:
+        (Path(temporary) / "file").touch()
+        client.containers.run(
+            _DEBIAN,
+            ["test", "-e", "/shared/file"],
+            volumes={temporary: {"bind": "/shared", "mode": "ro"}},
+            ports={"80/tcp": ("127.0.0.1", None)},
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
+            remove=True,
+        )
+
+
+def _import_debian(client: Any) -> None:
+    if not client.images.list(_DEBIAN):
+        repository, _, tag = _DEBIAN.partition(":")
+        client.api.import_image(str(_make_rootfs()), repository=repository, tag=tag)
 
 
 def _rootfs() -> Path:
@@ -91,3 +117,12 @@ def _lay_out_server(root: Path) -> None:
         (root / "backends" / engine).mkdir()
         shutil.copy(model, root / "backends" / engine)
         shutil.copy(model.parents[3] / "python_backend" / "tensors.py", root / "backends" / engine)
+
+
+if __name__ == "__main__":
+    try:
+        if reason := why_not_buildable():
+            sys.exit(reason)
+        check_engine(connect_to_engine())
+    except Exception as error:  # of mmdebstrap, the SDK, requests
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -94,12 +94,15 @@ def test_the_image_serves_answers_and_ends_in_order(
     assert container.logs().decode().rstrip().endswith("Stopped.")
 
 
-def test_a_triton_that_dies_ends_the_container(start: Callable[..., Any], echo_image: Image) -> None:
+def test_a_triton_that_dies_is_started_again_in_its_container(start: Callable[..., Any], echo_image: Image) -> None:
     container = start(echo_image.tag, ports={"8888/tcp": ("127.0.0.1", None)})
-    wait_until_ready(container)
+    url = wait_until_ready(container)
     assert container.exec_run(["python", "-c", KILL_TRITON]).exit_code == 0
-    assert container.wait(timeout=30)["StatusCode"] == 1
-    assert "Triton ended while serving (exit status 137)" in container.logs().decode()
+    assert wait_until(lambda: b"Triton: ready again after" in container.logs(), timeout_s=60), container.logs().decode()
+    assert "Triton was killed (SIGKILL" in container.logs().decode()
+    assert wait_until_ready(container) == url
+    sample = ROOT / "examples" / "echo" / "sample.json"
+    assert ask(f"{url}/", sample)["payload"] == json.loads(sample.read_text())
 
 
 def test_package_checks_what_it_wrote(engine: Any, echo_image: Image, builds: dict[str, Path], tmp_path: Path) -> None:

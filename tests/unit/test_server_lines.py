@@ -46,6 +46,23 @@ At:
     assert [line for line in told.splitlines() if lines.is_wanted(line)] == ["loading the model"]
 
 
+def test_nor_is_what_its_python_process_says_of_it() -> None:
+    lines = ServerLines()
+    told = """\
+loading the model
+I1122 20:44:40.623900 16 pb_stub.cc:366]  Failed to initialize Python stub: ModuleNotFoundError: No module named 'numpy'
+
+At:
+  /builds/0/echo/model_repository/echo/1/_runtime/triton_call.py(12): <module>
+  <frozen importlib._bootstrap>(241): _call_with_frames_removed
+
+what another predictor prints
+Signal (15) received.
+"""
+    heard = [line for line in told.splitlines() if lines.is_wanted(line)]
+    assert heard == ["loading the model", "what another predictor prints"]
+
+
 def test_a_model_that_does_not_load_again_is_told_of() -> None:
     lines = ServerLines()
     assert not lines.is_wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ STARTED = ("embedded", "docker", "image")
 # Together with the default of --drain-timeout below the ten seconds that people and Kubernetes give a process.
 _STOP_TRITON_S = 4.0
 _DEFAULT_GRPC_PORT = 8001
+# What Docker's SDK takes.
+_MEMORY = re.compile(r"\d+[kmgt]?b?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ def parse_runtime(
     for option, value in (("--image", image), ("--gpus", gpus), ("--memory", memory)):
         if value is not None and text != "docker":
             raise UsageError(f"{option} is for --runtime docker; with --runtime {text} it has no meaning")
+    if memory is not None and _MEMORY.fullmatch(memory) is None:
+        raise UsageError(f"--memory {memory!r}: expected a size, as 512m or 4g")
     if text in STARTED:
         return Runtime(text, ports, image=image, gpus=gpus, memory=memory)
     return Runtime("running", ports, address=_address_of(text))

@@ -10,12 +10,15 @@ __all__ = ["ServerLines", "readable"]
 
 _OF_TRITON = re.compile(r"\S+Z (?P<level>[A-Z]) \d+ \w+\.cc:\d+\] (?P<message>.*)")
 _OF_RUNTIME = re.compile(r'(?P<head>\S+Z [A-Z]) \d+ \w+\.py:\d+\] "(?P<message>.*)"')
-# What a machine without a GPU is told at each start.
-_NO_GPU = ("CudaDriverHelper has not been initialized", "Failed to initialize NVML")
+# What a machine without a GPU is told at each start, and each server that is told to end.
+_OF_NO_USE = ("CudaDriverHelper has not been initialized", "Failed to initialize NVML", "Signal (15) received.")
 # At its start, a model that does not load is told of three times, with what called what in there; the launcher's error
 # tells it once.
 _NOT_LOADED = ('"ERROR: Failed to create instance', "\"failed to load '")
 _NOT_STARTED = "error: creating server: "
+# The same from its Python process: in an image that lacks a package, say. Frames follow.
+_STUB_FAILED = re.compile(r"I\d{4} \S+ +\d+ pb_stub\.cc:\d+\] ")
+_OF_FRAMES = ("", "At:")
 _STARTED = "Started GRPCInferenceService"
 
 
@@ -24,6 +27,7 @@ class ServerLines:
 
     def __init__(self) -> None:
         self._in_table = False
+        self._in_frames = False
         self._is_starting = True
         self._is_ending = False
 
@@ -35,9 +39,14 @@ class ServerLines:
         self._is_starting = self._is_starting and _STARTED not in line
         # It is the last thing that a server says.
         self._is_ending = self._is_ending or line.startswith(_NOT_STARTED)
-        noise = (*_NO_GPU, *_NOT_LOADED) if self._is_starting else _NO_GPU
+        noise = (*_OF_NO_USE, *_NOT_LOADED) if self._is_starting else _OF_NO_USE
         if self._is_ending or any(words in line for words in noise):
             return False
+        if self._is_starting:
+            begins = _STUB_FAILED.match(line) is not None
+            self._in_frames = begins or (self._in_frames and (line in _OF_FRAMES or line.startswith("  ")))
+            if self._in_frames:
+                return False
         if self._in_table:
             self._in_table = line.startswith(("+", "|"))
             if self._in_table or not line:  # an empty line ends it
