@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from .api_route import ApiRoute
 from .coalesce import Coalescer, Prediction
 from .errors import error_of_triton, is_lost, overloaded
+from .few_lines import FewLines
 from .headers import RawHeaders
 from .lost_calls import LostCalls
 from .triton_client import PredictorAnswer, PredictorStream, TritonCallError, TritonPredictorClient
@@ -38,6 +39,7 @@ class PredictionService:
         self._triton = triton
         self._lost_calls = lost_calls
         self._in_flight = 0
+        self._failures = FewLines(_log, api.name)
         self._coalescer = Coalescer(self._ask_for_many, api.shared_calls) if api.shared_calls else None
 
     @contextmanager
@@ -88,7 +90,8 @@ class PredictionService:
                 return await self._ask_once(body, context, left_s)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
-            _log.error("%s: request %s answered with %d: %s", name, _id_of(headers), error.status_code, failure)
+            line = f"{name}: request {_id_of(headers)} answered with {error.status_code}: {failure}"
+            self._failures.error((error.status_code, failure.code), line)
             raise error from failure
 
     async def _ask_once(self, body: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
