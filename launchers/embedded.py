@@ -197,8 +197,10 @@ class EmbeddedServer:
         """Start a server that has ended on the same ports, and return when every model is ready.
 
         Raises:
-            LaunchError: it does not start. It may be tried again.
+            LaunchError: it does not start, or another program has taken a port. It may be tried again.
         """
+        assert self._ports is not None
+        choose_ports(self._ports)
         remove_regions(self._region_prefix)  # its keeper did, unless that was killed
         self._launch()
         try:

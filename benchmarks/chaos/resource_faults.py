@@ -23,6 +23,7 @@ __all__ = ["FAULTS"]
 
 _MIB = 2**20
 _KIB = 1024
+_NEXT_TRY_S = 2.0  # the pause that comes after those in 3 s: docs/reliability.md
 
 
 def _mounting(folder: Path, kib: int) -> list[str]:
@@ -146,8 +147,7 @@ def _port_taken(stage: Stage) -> None:
 
 
 def _port_stolen(stage: Stage) -> None:
-    """Another program takes the port of tritonserver in the moment when it is gone."""
-    server = stage.server
+    """Another program takes the port of tritonserver in the moment when it is gone, and has it for 3 s."""
     thief = socket.socket()
     thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
@@ -161,8 +161,15 @@ def _port_stolen(stage: Stage) -> None:
                 thief.listen()
                 return
 
+    server = stage.server
     with contextlib.closing(thief):
-        stage.strike(inject, server=server, healthy_within_s=TRITON_S + stage.load_s)
+        stage.strike(
+            inject,
+            server=server,
+            last_s=3.0,
+            undo=lambda _: thief.close(),
+            healthy_within_s=_NEXT_TRY_S + TRITON_S + stage.load_s,
+        )
 
 
 def _grpc_port_of(triton: int) -> int:
@@ -180,6 +187,6 @@ FAULTS: list[Fault] = [
     Fault("no handles", "the facade may open 5 more files, and 50 clients connect, for 3 s", "who is connected is "
           "answered right; healthy when there are handles again", _no_handles),
     Fault("port taken", "the ports are another program's at start", "an error in one line", _port_taken),
-    Fault("port stolen", "tritonserver is killed, and another program takes its port", "healthy as after a kill",
-          _port_stolen),
+    Fault("port stolen", "tritonserver is killed, and another program has its port for 3 s",
+          "requests get 503 meanwhile; it is tried again with pauses, and healthy as after a kill", _port_stolen),
 ]  # fmt: skip

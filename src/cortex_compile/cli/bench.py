@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from cortex_compile.cli.bench_table import Row, print_rows, row_as_json
+from cortex_compile.cli.client_key import api_key_option, key_headers
 from cortex_compile.cli.load import Load, Outcome, Shot, run_load
 from cortex_compile.cli.predict import read_shot
 from cortex_compile.errors import ServiceError, UsageError
@@ -33,6 +34,7 @@ _WARM_UP_S = 1.0
 )
 @click.option("--baseline", is_flag=True, help="Also serve the build uncompiled, in turn, and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@api_key_option
 def bench(
     target: str,
     samples: tuple[str, ...],
@@ -43,6 +45,7 @@ def bench(
     timeout_s: float,
     baseline: bool,
     as_json: bool,
+    api_key_file: Path | None,
 ) -> None:
     """Measure a build or a URL under load.
 
@@ -58,13 +61,16 @@ def bench(
         raise UsageError(f"{target}: what to ask is not known; name a file with --sample, as in --sample sample.json")
     if is_url and baseline:
         raise UsageError("--baseline needs a build: what a URL would answer uncompiled cannot be known")
+    if api_key_file is not None and not is_url:
+        raise UsageError("--api-key-file is for a URL: a build is served here, and needs no key")
+    key = key_headers(api_key_file) if is_url else {}
     with contextlib.ExitStack() as stack:
         if is_url:
             servers, shots = {"": target}, given
         else:
             servers = stack.enter_context(_served(Path(target), baseline))
             shots = given or shots_of(Path(target))
-        rows = _measure(servers, shots, loads, seconds, rounds, timeout_s)
+        rows = _measure(servers, shots, loads, seconds, rounds, timeout_s, key)
     if as_json:
         click.echo(json.dumps({"target": target, "rows": [row_as_json(row) for row in rows]}, indent=2))
     else:
@@ -74,17 +80,23 @@ def bench(
 
 
 def _measure(
-    servers: dict[str, str], shots: Sequence[Shot], loads: Sequence[Load], seconds: float, rounds: int, timeout_s: float
+    servers: dict[str, str],
+    shots: Sequence[Shot],
+    loads: Sequence[Load],
+    seconds: float,
+    rounds: int,
+    timeout_s: float,
+    key: Mapping[str, str],
 ) -> list[Row]:
     """In rounds, the servers in turn and in turned order, so that what disturbs one disturbs the other."""
     rows = {(name, load): Row(name, load, Outcome()) for load in loads for name in servers}
     for url in servers.values():
-        run_load(url, shots, Load(clients=1), _WARM_UP_S, timeout_s)
+        run_load(url, shots, Load(clients=1), _WARM_UP_S, timeout_s, headers=key)
     for load in loads:
         for number in range(rounds):
             for name in list(servers)[:: -1 if number % 2 else 1]:
                 click.echo(f"{load}, round {number + 1} of {rounds} {name}".rstrip(), err=True)
-                rows[name, load].add(run_load(servers[name], shots, load, seconds, timeout_s))
+                rows[name, load].add(run_load(servers[name], shots, load, seconds, timeout_s, headers=key))
     return list(rows.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cortex_compile.errors import ServiceError
@@ -68,20 +68,32 @@ def percentile_ms(outcome: Outcome, share: float) -> float:
 
 
 def run_load(
-    url: str, shots: Sequence[Shot], load: Load, seconds: float, timeout_s: float, judge: Judge | None = None
+    url: str,
+    shots: Sequence[Shot],
+    load: Load,
+    seconds: float,
+    timeout_s: float,
+    judge: Judge | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """What ``judge`` finds wrong counts as failed.
+    """What ``judge`` finds wrong counts as failed. ``headers`` go with each request, beside its content type.
 
     Raises:
         ServiceError: nothing listens at the URL.
     """
     import uvloop
 
-    return uvloop.run(_run(url, shots, load, seconds, timeout_s, judge))
+    return uvloop.run(_run(url, shots, load, seconds, timeout_s, judge, headers or {}))
 
 
 async def _run(
-    url: str, shots: Sequence[Shot], load: Load, seconds: float, timeout_s: float, judge: Judge | None
+    url: str,
+    shots: Sequence[Shot],
+    load: Load,
+    seconds: float,
+    timeout_s: float,
+    judge: Judge | None,
+    headers: Mapping[str, str],
 ) -> Outcome:
     import aiohttp
 
@@ -89,7 +101,9 @@ async def _run(
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     # The answers are wanted as they come: unpacking them would be the generator's work, not the server's.
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, auto_decompress=False, headers=headers
+    ) as session:
 
         async def send(number: int, due: float) -> bool:
             shot = shots[number % len(shots)]

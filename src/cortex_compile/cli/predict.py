@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cortex_compile.cli.client_key import api_key_option, key_headers
 from cortex_compile.cli.load import Shot
 from cortex_compile.content_types import content_type_of, split_query
 from cortex_compile.errors import ServiceError, UsageError
@@ -51,7 +52,8 @@ ChoosePrinter = Callable[[str], "Callable[[bytes], None] | None"]
 @click.argument("target", metavar="BUILD|URL")
 @click.argument("sample", metavar="SAMPLE[?QUERY]")
 @click.option("--json", "as_json", is_flag=True, help="Print status, headers, body and seconds as one JSON object.")
-def predict(target: str, sample: str, as_json: bool) -> None:
+@api_key_option
+def predict(target: str, sample: str, as_json: bool, api_key_file: Path | None) -> None:
     """Send a sample to a build or to a URL.
 
     The file's extension gives the content type. A build is started on the embedded server, asked and stopped. What the
@@ -60,7 +62,9 @@ def predict(target: str, sample: str, as_json: bool) -> None:
     request = read_shot(sample)
     choose_printer = _print_nothing if as_json else _choose_printer
     if target.startswith(("http://", "https://")):
-        answer = _ask_url(target, request, choose_printer)
+        answer = _ask_url(target, request, key_headers(api_key_file), choose_printer)
+    elif api_key_file is not None:
+        raise UsageError("--api-key-file is for a URL: a build is asked here, and needs no key")
     else:
         answer = _ask_build(Path(target), request, choose_printer)
     if as_json:
@@ -84,7 +88,7 @@ def read_shot(sample: str) -> Shot:
         raise UsageError(f"the sample {path!r} cannot be read ({reason}); name a file, as in sample.json") from None
 
 
-def _ask_url(url: str, request: Shot, choose_printer: ChoosePrinter) -> _Answer:
+def _ask_url(url: str, request: Shot, key: dict[str, str], choose_printer: ChoosePrinter) -> _Answer:
     import httpx
 
     try:
@@ -92,7 +96,7 @@ def _ask_url(url: str, request: Shot, choose_printer: ChoosePrinter) -> _Answer:
         query = "&".join(part for part in (address.query.decode("latin-1"), request.query) if part)
         address = address.copy_with(query=query.encode() or None)
         started = time.perf_counter()
-        headers = {"content-type": request.content_type}
+        headers = {"content-type": request.content_type, **key}
         with httpx.stream("POST", address, content=request.body, headers=headers, timeout=_TIMEOUT_S) as response:
             body, printed = _read_body(url, response, choose_printer)
         seconds = time.perf_counter() - started
