@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from cortex_compile.errors import UsageError
 
@@ -54,7 +54,7 @@ class ChangingApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not the application itself, whose own telemetry comes before all else.
         assert self._app.middleware_stack is not None
-        await self._app.middleware_stack(scope, receive, send)
+        await self._app.middleware_stack(scope, receive, _closing(send) if self._is_stopping else send)
 
     @property
     def serial(self) -> int:
@@ -94,3 +94,14 @@ class ChangingApp:
             lost_calls=self._lost_calls,
             guard=self._guard,
         )
+
+
+def _closing(send: Send) -> Send:
+    """Tell clients that their connection ends with this answer, so that they send nothing more on it."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return send_and_close

@@ -14,6 +14,8 @@ __all__ = ["limited_protocol"]
 
 # Closed at once, the connection would be reset under a client that still sends, and its answer lost.
 _LINGER_S = 1.0
+# When the server stops: a request may be on its way on a connection that looks idle.
+_LAST_REQUEST_S = 0.5
 
 
 class _TooMuch(Exception):
@@ -79,6 +81,13 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle.response_complete:  # uvicorn's own timer ended when the rest came
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def shutdown(self) -> None:
+        """The server stops. A request that comes in the next moment is answered, and its connection closed then."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_LAST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(*(self._refusal or (400, "this is not HTTP/1.1")))

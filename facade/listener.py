@@ -7,7 +7,7 @@ import socket
 
 from cortex_compile.errors import LaunchError
 
-__all__ = ["listen"]
+__all__ = ["accept_waiting", "listen"]
 
 _BACKLOG = 2048
 
@@ -49,3 +49,14 @@ def listen(host: str, port: int, count: int = 1) -> tuple[socket.socket, ...]:
             ) from None
         opened.pop_all()
     return tuple(listeners)
+
+
+def accept_waiting(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted. ``listener`` is closed: who comes later is refused, not reset."""
+    accepted: list[socket.socket] = []
+    listener.setblocking(False)
+    with contextlib.suppress(OSError):  # there are no more, or this process may open no more
+        while True:
+            accepted.append(listener.accept()[0])
+    listener.close()
+    return accepted

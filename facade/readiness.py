@@ -14,6 +14,8 @@ from .triton_client import TritonPredictorClient
 __all__ = ["Readiness"]
 
 _SERVER = ""
+# While Triton is asked, the launcher may find that it is not there.
+_LOOK_EVERY_S = 0.1
 
 
 class Readiness:
@@ -46,14 +48,18 @@ class Readiness:
         """
         if self._off_because is not None:
             return {"ready": False, "reason": self._off_because}
-        if _SERVER in self._faults():
-            # It would not answer, or not in time.
-            nothing = dict.fromkeys(self._names, False)
-            return {"ready": False, "triton": False, "models": nothing, "drift": None, "faults": dict(self._faults())}
-        server, *models = await asyncio.gather(
+        asked = asyncio.gather(
             self._triton.is_server_ready(self._timeout_s),
             *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),
         )
+        while _SERVER not in self._faults() and not asked.done():
+            await asyncio.wait([asked], timeout=_LOOK_EVERY_S)
+        if _SERVER in self._faults():
+            # It would not answer, or not in time.
+            asked.cancel()
+            nothing = dict.fromkeys(self._names, False)
+            return {"ready": False, "triton": False, "models": nothing, "drift": None, "faults": dict(self._faults())}
+        server, *models = asked.result()
         # Of a Triton that is not there, no metrics are missed.
         drift = await self._cores.drift() if server else None
         faults = dict(self._faults())

@@ -16,6 +16,7 @@ from cortex_compile.errors import ServiceError
 from .changing_app import ChangingApp
 from .client_counts import ClientCounts
 from .http_protocol import limited_protocol
+from .listener import accept_waiting
 from .metrics import FacadeMetrics
 from .orders import State
 from .settings import FacadeSettings
@@ -27,6 +28,7 @@ __all__ = ["run_facade"]
 _TELL_EVERY_S = 1.0
 # Which bodies are too large is each API's to say, and those may change.
 _LARGEST_MESSAGE = 2**31 - 2**21
+_HANDSHAKES_S = 1.0  # of TLS, for those who had connected when the server was told to stop
 _KEEP_ALIVE_S = 75  # longer than the idle connections of common load balancers, so that they close first
 
 
@@ -140,6 +142,26 @@ class _Server(uvicorn.Server):
         self._app.stop("the server is stopping")
         self.force_exit = self._told_to_stop  # a second signal does not wait for answers
         self._told_to_stop = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        waiting = [listener.dup() for listener in sockets or ()]  # uvicorn closes its own with those that wait there
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(0)
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+        connecting = [
+            loop.connect_accepted_socket(self._protocol, connection, ssl=tls)
+            for listener in waiting
+            for connection in accept_waiting(listener)
+        ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HANDSHAKES_S):
+                await asyncio.gather(*connecting, return_exceptions=True)  # some may have left
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class  # type: ignore[assignment]
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 async def _tell(server: _Server, app: ChangingApp, tell: Callable[[int], None]) -> None:

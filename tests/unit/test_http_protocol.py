@@ -13,8 +13,10 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from cortex_compile.facade import http_protocol
+from cortex_compile.facade.changing_app import _closing
 from cortex_compile.facade.http_protocol import limited_protocol
 from cortex_compile.facade.read_body import ClientLeft, read_body
+from cortex_compile.facade.server import _Server
 from cortex_compile.facade.settings import FacadeSettings
 
 LIMITS = FacadeSettings(max_header_count=10, max_header_bytes=2000, max_target_bytes=300, head_timeout_s=0.3)
@@ -25,6 +27,7 @@ HEAD = b"POST /x HTTP/1.1\r\nhost: x\r\n"
 def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """These clients read on until the connection is closed."""
     monkeypatch.setattr(http_protocol, "_LINGER_S", 0.1)
+    monkeypatch.setattr(http_protocol, "_LAST_REQUEST_S", 0.1)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -210,3 +213,48 @@ def test_an_answer_under_way_is_not_mixed_with_an_error() -> None:
         assert answer.count(b"HTTP/1.1") <= 1
 
     run(scenario)
+
+
+def test_a_request_that_comes_as_the_server_stops_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "_LAST_REQUEST_S", 30.0)
+
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = await _started(listener)
+            kept = socket.create_connection(listener.getsockname())
+            reader, writer = await asyncio.open_connection(sock=kept)
+            writer.write(HEAD + b"content-length: 1\r\n\r\nx")
+            await reader.readuntil(b"\r\n\r\n1")
+            # The loop sees none of these before it is told to stop.
+            late = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+            for connection in late:
+                connection.sendall(HEAD + b"content-length: 2\r\n\r\nxy")
+            stopping = asyncio.create_task(server.shutdown([listener]))
+            while listener.fileno() != -1:
+                await asyncio.sleep(0.01)
+            writer.write(HEAD + b"content-length: 3\r\n\r\nxyz")
+            answers = [await reader.read()]
+            for connection in late:
+                late_reader, late_writer = await asyncio.open_connection(sock=connection)
+                answers.append(await late_reader.read())
+                late_writer.close()
+            writer.close()
+            await stopping
+        assert [answer[-1:] for answer in answers] == [b"3", b"2", b"2", b"2"]
+        assert all(b"connection: close" in answer for answer in answers)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+async def _started(listener: socket.socket) -> _Server:
+    """As the facade stops it: it answers, and closes connections with that."""
+
+    async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, _closing(send) if listener.fileno() == -1 else send)
+
+    config = uvicorn.Config(closing, http=limited_protocol(LIMITS), ws="none", lifespan="off", log_config=None)
+    config.load()
+    server = _Server(config, None)  # type: ignore[arg-type]  # it is not told by a signal
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    return server
