@@ -23,6 +23,7 @@ from cortex_compile.compiler.artifacts import (
     Trial,
 )
 from cortex_compile.compiler.gpu_schedule import gpu_memory_in_words, schedule_in_words
+from cortex_compile.compiler.plans_of_other_gpus import kept_plans_in_words
 from cortex_compile.python_backend.manifest import Dispatch, Manifest
 
 
@@ -59,7 +60,11 @@ def with_gpu_schedule(report: Report, settings: CompileSettings, manifest: Manif
     schedule = schedule_in_words(settings.gpu, settings.objective)
     memory = {need.model: gpu_memory_in_words(need) for need in manifest.gpu_memory}
     lines = {
-        core.name: (schedule, *(memory[variant.graph] for variant in core.variants))
+        core.name: (
+            schedule,
+            *(memory[variant.graph] for variant in core.variants),
+            *kept_plans_in_words(manifest, core),
+        )
         for core in manifest.cores
         if core.placement == "remote"
     }

@@ -30,6 +30,8 @@ __all__ = ["find_earlier_build", "inputs_sha256", "keep_remembering", "remember_
 
 # Differ from one terminal to the next.
 _OF_THE_TERMINAL = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES", "COLORTERM", "NO_COLOR", "PS1"}
+# Of NVIDIA's driver: what each GPU is.
+_GPUS = Path("/proc/driver/nvidia/gpus")
 _OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"}
 
 
@@ -94,6 +96,7 @@ def _inputs(project: Project, only: str | None) -> Iterator[Any]:
     yield from our_sources()
     yield from (json.dumps(to_json(project), sort_keys=True), only, sys.version, sys.prefix, platform.machine())
     yield sorted(os.sched_getaffinity(0))
+    yield [file.read_text() for file in sorted(_GPUS.glob("*/information"))]
     yield sorted(item for item in os.environ.items() if item[0] not in _OF_THE_TERMINAL | _OF_MAKE)
     for name in project_files(project.folder):
         yield from (name, sha256_of(project.folder / name))

@@ -39,8 +39,9 @@ def library_versions(packages: Iterable[str] = ()) -> dict[str, str]:
 
 
 def _gpu() -> dict[str, str]:
-    """A plan of TensorRT's is for one kind of GPU."""
+    """A plan of TensorRT's is for one compute capability, and fastest on one kind of GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return {}
-    return {"gpu": str(torch.cuda.get_device_name())}
+    capability = "{}.{}".format(*torch.cuda.get_device_capability())
+    return {"gpu": str(torch.cuda.get_device_name()), "compute_capability": capability}

@@ -22,6 +22,7 @@ from cortex_compile.compiler.choose_engines import choose_engines, without_reduc
 from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
 from cortex_compile.compiler.other_work import OtherWork
+from cortex_compile.compiler.plans_of_other_gpus import keep_plans_of_other_gpus
 from cortex_compile.compiler.predict_kind import may_stream
 from cortex_compile.compiler.project_notices import has_nvidia_gpu
 from cortex_compile.compiler.publish_build import publish, work_folder
@@ -84,8 +85,9 @@ def compile_predictor(
         cores = [choice.core.core for choice in choices if choice.core is not None]
         dispatch = choose_dispatch(project, cores, _turn_refused(project, rehearsal))
         write_dispatch(build, dispatch)
+        manifest = keep_plans_of_other_gpus(read_manifest(build / "manifest.json"), build, output)
         report = build_report(project, trial, choices, rehearsal, dispatch, command, time.monotonic() - started)
-        report = with_gpu_schedule(report, project.settings, read_manifest(build / "manifest.json"))
+        report = with_gpu_schedule(report, project.settings, manifest)
         write_report(report, build)
         if not dry_run:
             publish(build, output)

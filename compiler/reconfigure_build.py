@@ -13,6 +13,7 @@ from cortex_compile.compiler.config_pbtxt import OnGpu, Queue, why_not_remote
 from cortex_compile.compiler.gpu_memory import gpu_memory_of
 from cortex_compile.compiler.gpu_schedule import GpuSchedule, queue_delay_us
 from cortex_compile.compiler.hard_links import link_or_copy
+from cortex_compile.compiler.plans_of_other_gpus import keep_plans_of_other_gpus
 from cortex_compile.compiler.tune_record import Configuration
 from cortex_compile.compiler.write_build import copy_runtime, finish_build
 from cortex_compile.compiler.write_cores import Around, external_data_of, write_core
@@ -79,7 +80,7 @@ def reconfigure_build(build: Path, target: Path, configuration: Configuration) -
         dispatch=Dispatch(configuration.dispatch, configuration.at_once, refused),
         gpu_memory=tuple(gpu_memory_of(cores, new, schedule)),
     )
-    return finish_build(changed, target)
+    return keep_plans_of_other_gpus(finish_build(changed, target), target, build)
 
 
 def copy_python(build: Path, target: Path, manifest: Manifest) -> None:

@@ -80,10 +80,15 @@ def write_build(
 
 
 def finish_build(manifest: Manifest, build: Path) -> Manifest:
-    """Write the predictor's config and the manifests of a build whose other files are there; returns it as written."""
+    """Write the predictor's config and the manifests of a build whose other files are there; returns it as written.
+
+    May be called again, when files have come.
+    """
     repository = build / "model_repository"
     (repository / manifest.name / "config.pbtxt").write_text(predictor_config(manifest))
-    manifest = replace(manifest, files=_sha256_of_files(repository))
+    files = _sha256_of_files(repository)
+    files.pop(f"{manifest.name}/1/manifest.json", None)
+    manifest = replace(manifest, files=files)
     write_both_manifests(manifest, build)
     _make_readable(build)
     return manifest

@@ -15,6 +15,8 @@ __all__ = ["ContainerResources", "resources_of"]
 
 # For Python, the libraries and a predictor beside its weights, which a process may hold three times while it starts.
 _MEMORY_OF_A_PROCESS, _COPIES_OF_WEIGHTS, _MEMORY_OF_TRITON = 1024 * MIB, 3, 1024 * MIB
+# Of TensorRT's plans, those for GPUs of other machines (compiler/plans_of_other_gpus.py): one is loaded.
+_PLANS_OF_OTHER_GPUS = "model-*.plan"
 # `serve --drain-timeout` by itself; until a Service sends no more; and what Triton takes afterwards.
 _DRAIN_S, _LEAVE_SERVICE_S, _STOP_S = 5, 5, 10
 
@@ -49,7 +51,8 @@ def resources_of(manifest: Manifest, build: Path, processes: int) -> ContainerRe
     asked_shm = manifest.cluster.get("predictor", {}).get("shm_size")
     # What the predictor shares among processes of its own comes on top of what Triton needs.
     shm_bytes = shared_memory_of_a_container(processes, manifest.max_body_bytes) + (_bytes(asked_shm) or 0)
-    weights = sum(path.stat().st_size for path in (build / "model_repository").rglob("*") if path.is_file())
+    files = [path for path in (build / "model_repository").rglob("*") if path.is_file()]
+    weights = sum(path.stat().st_size for path in files if not path.match(_PLANS_OF_OTHER_GPUS))
     process = _MEMORY_OF_A_PROCESS + _COPIES_OF_WEIGHTS * weights
     estimate = _MEMORY_OF_TRITON + manifest.processes_per_replica * process + shm_bytes
     asked_memory = _bytes(compute.get("mem"))
