@@ -156,6 +156,7 @@ def test_who_is_late_beside_others_may_answer(folder: Path, clock: Clock, thread
 def test_who_does_nothing_and_does_not_answer_is_stuck(folder: Path, clock: Clock) -> None:
     watch, deadlines = Watch(folder), Deadlines(1, at_least_s=0.0)
     watch.unanswered_s = 100.0
+    assert not watch.answers_nobody()
     with deadlines.within(None):
         clock.pass_s(100)
         assert not watch.answers_nobody()  # it is at something that may take as long as it likes
