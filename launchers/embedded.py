@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -152,6 +152,11 @@ class EmbeddedServer:
         kept = [word for word in self._order.command if word not in {f"--load-model={name}" for name in old}]
         command = [*kept, *(f"--load-model={model.name}" for model in self.models)]
         self._order = replace(self._order, command=command)
+
+    def leave_alone(self, pids: Iterable[int]) -> None:
+        """These processes of models were replaced: the watch over the server need not repair them."""
+        if self._watch is not None:
+            self._watch.leave_alone(pids)
 
     def _models_of_folders(self) -> tuple[ServedModel, ...]:
         return tuple(model for folder in self.folders for model in read_models(folder.repository, self._hardware))

@@ -14,7 +14,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +50,10 @@ class UpdatedServer(Protocol):
     @property
     def control(self) -> ModelControl:
         """The models of the server that runs."""
+        ...
+
+    def leave_alone(self, pids: Iterable[int]) -> None:
+        """Processes of models whose place others have taken: what becomes of them is no fault of the model's."""
         ...
 
     def models_changed(self) -> None:
@@ -206,6 +210,7 @@ class BuildUpdates:
         except BaseException:
             folder.show(name, old.models[name])
             raise
+        self._server.leave_alone(replaced)
         folder.current = new
         # A server that has to be started again has no cores to call until it has started.
         set_warm_up(new, [])

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -119,6 +119,10 @@ class ServerWatch:
         self._repairs.abandon()
         self._threads[0].join()
 
+    def leave_alone(self, pids: Iterable[int]) -> None:
+        """Whatever becomes of these processes, their models are well. From any thread."""
+        self._stub_watch.settle(pids)
+
     def has_dead_stubs(self) -> bool:
         """Whether processes of models have died that Triton still counts. To be called when the watch has ended."""
         return any(process.has_ended for process in self._stubs.states())
@@ -169,7 +173,7 @@ class ServerWatch:
         # A predictor that is stuck may wait for a compiled module that is a model of its own, and stuck itself.
         replaced = [*cores, api] if finding.reason == "stuck" else [model]
         for each in replaced:
-            self._stub_watch.settle(self._stubs.of_model(each))
+            self._stub_watch.settle(stub.pid for stub in self._stubs.of_model(each))
         self._repairs.begin(Fault(api, model, finding.reason, finding.how, tuple(replaced)))
 
     def _is_server_silent(self) -> bool:

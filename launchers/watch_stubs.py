@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class StubWatch:
         self._idle_since_s: dict[int, float] = {}
         self._seen_before: dict[int, str] = {}
         self._settled: set[int] = set()
+        self._lock = threading.Lock()
 
     def look(self) -> list[Finding]:
         """What is wrong with stubs that were not settled."""
@@ -83,14 +85,16 @@ class StubWatch:
         for gone in before - self._stubs.known.keys():
             (self._deadlines / str(gone)).unlink(missing_ok=True)
             self._idle_since_s.pop(gone, None)
-        self._settled &= self._stubs.known.keys()
+        with self._lock:
+            self._settled &= self._stubs.known.keys()
         self.answering_nobody = set()
         found = [self._judge(stub) for pid, stub in self._stubs.known.items() if pid not in self._settled]
         return [finding for finding in found if finding is not None]
 
-    def settle(self, stubs: Sequence[Stub]) -> None:
-        """Of these no more is to be told: they are replaced."""
-        self._settled |= {stub.pid for stub in stubs}
+    def settle(self, pids: Iterable[int]) -> None:
+        """Of these no more is to be told: they are replaced. May be called from any thread."""
+        with self._lock:
+            self._settled |= set(pids)
 
     def _judge(self, stub: Stub) -> Finding | None:
         process = read_process(stub.pid)

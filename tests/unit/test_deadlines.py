@@ -168,3 +168,16 @@ def test_who_does_nothing_and_does_not_answer_is_stuck(folder: Path, clock: Cloc
     assert watch.judge() == ("stuck", "is stuck: it has nothing to do and has not answered for 16 s")
     watch.unanswered_s = 0.1
     assert not watch.answers_nobody()
+
+
+def test_who_was_replaced_is_left_alone(folder: Path, clock: Clock) -> None:
+    me = Stub(os.getpid(), "api")
+    stubs = StubList()
+    stubs.follow(os.getppid())
+    stubs.known, stubs.look_for_new = {me.pid: me}, lambda: None  # type: ignore[method-assign]
+    watch = StubWatch(stubs, folder, overdue_s=10.0)
+    with Deadlines(1, at_least_s=0.0).within(5.0):
+        clock.pass_s(20)
+        assert [finding.stub for finding in watch.look()] == [me]
+        watch.settle([me.pid])
+        assert watch.look() == []
