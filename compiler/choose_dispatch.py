@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cortex_compile.compiler.artifacts import Project
 from cortex_compile.python_backend.manifest import Core, Dispatch
 
-__all__ = ["choose_dispatch", "largest_batch", "why_not_to_ask"]
+__all__ = ["choose_dispatch", "largest_batch", "rows_of_shared_runs", "sharing_dispatch", "why_not_to_ask"]
 
 # Requests under way in one process, each with a thread: more make no larger batches, and take memory.
 MOST_AT_ONCE = 32
@@ -27,12 +27,26 @@ def why_not_to_ask(project: Project) -> str | None:
 
 
 def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str | None) -> Dispatch:
-    """Without a measurement the turn is passed on only where batches can come of it; `tune` measures."""
+    """Without `tune`, which measures, the turn is passed on only where calls can share runs."""
     if project.threads_per_process > 1:
         return Dispatch("threads", project.threads_per_process, turn_refused)
     if turn_refused is None and any(core.placement == "remote" for core in cores):
         return Dispatch("passed turn", max(2, min(MOST_AT_ONCE, largest_batch(cores))), None)
+    rows = rows_of_shared_runs(cores)
+    if turn_refused is None and rows > 1:
+        return sharing_dispatch(rows)
     return Dispatch("in turn", 1, turn_refused)
+
+
+def sharing_dispatch(rows: int) -> Dispatch:
+    """While a run of so many rows goes on, the calls of the next are made ready."""
+    return Dispatch("passed turn", min(MOST_AT_ONCE, 2 * rows), None, rows)
+
+
+def rows_of_shared_runs(cores: Sequence[Core]) -> int:
+    """Of the local core that gains most; 1 where none gains."""
+    shared = [core.shared_run for core in cores if core.placement == "local" and core.passes_turn]
+    return max((run.rows for run in shared if run is not None), default=1)
 
 
 def largest_batch(cores: Sequence[Core]) -> int:

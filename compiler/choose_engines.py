@@ -18,6 +18,7 @@ from cortex_compile.compiler.artifacts import (
     Trial,
     label_of,
 )
+from cortex_compile.compiler.choose_shared_run import choose_shared_run
 from cortex_compile.compiler.config_pbtxt import why_not_remote
 from cortex_compile.compiler.engine_cost import cost_ms, simplest_of_the_quickest, speedup_of
 from cortex_compile.python_backend.manifest import Core, Placement
@@ -57,7 +58,9 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
     if chosen.core.precision == "fp32":
         reason += reduced
     call_ms = min((each.compiled_p50_ms for attempt in used for each in attempt.measurements), default=0.0)
-    served = replace(chosen.core, placement=placement, call_ms=call_ms)
+    tried = [each for each in candidates if each.attempt.label == label]
+    shared = choose_shared_run(tried, chosen.core.engine, project.settings.max_batch)
+    served = replace(chosen.core, placement=placement, call_ms=call_ms, shared_run=shared)
     if placement == "remote":
         settings = project.settings
         served = replace(served, instances=settings.instances or 1, max_batch=settings.max_batch)

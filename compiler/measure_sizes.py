@@ -20,10 +20,11 @@ __all__ = ["measure_sizes"]
 Run = Callable[[Sequence["torch.Tensor"]], object]
 
 MOST_DIMENSIONS = 3
-BATCHES = (1, 4, 16, 32)
+BATCHES = (1, 4, 8, 16, 32)
 LENGTHS = (8, 32, 128, 512)
-# Of all curves of a graph together: they are there to be looked at, nothing is decided by them.
-BUDGET_S = 1.0
+# By that of the batch it is decided which calls share runs (choose_shared_run.py); the others are to be looked at.
+BATCH_BUDGET_S = 3.0
+BUDGET_S = 0.5
 WINDOWS = 2
 WINDOW_S = 0.02
 
@@ -42,11 +43,11 @@ def measure_sizes(
     varying.sort(key=lambda dimension: not families[dimension.name].is_batch)
     curves = []
     for dimension in varying[:MOST_DIMENSIONS]:
-        deadline = time.perf_counter() + BUDGET_S / min(len(varying), MOST_DIMENSIONS)
         family = families[dimension.name]
+        deadline = time.perf_counter() + (BATCH_BUDGET_S if family.is_batch else BUDGET_S)
         points: list[SizePoint] = []
         for size in choose_sizes(dimension, family, call):
-            if _comes_too_late(points, size, deadline):
+            if _comes_too_late(points, size, deadline, family.is_batch):
                 break
             tensors = resize_call(call, family.sizes(size), positions)
             measured = measure_latency(
@@ -71,10 +72,11 @@ def choose_sizes(dimension: Dimension, family: Family, call: Sequence[torch.Tens
     return tuple(sorted({*sizes, largest, min(family.size_in(call), largest)} - {0}))
 
 
-def _comes_too_late(points: Sequence[SizePoint], size: int, deadline: float) -> bool:
+def _comes_too_late(points: Sequence[SizePoint], size: int, deadline: float, is_batch: bool) -> bool:
     left_s = deadline - time.perf_counter()
     if not points:
         return left_s < 0
-    # Attention is quadratic; what is not is quicker than this says.
-    expected_ms = (points[-1].eager_ms + points[-1].compiled_ms) * (size / points[-1].size) ** 2
+    # Attention is quadratic, but not in its rows; what is not is quicker than this says.
+    growth = (size / points[-1].size) ** (1 if is_batch else 2)
+    expected_ms = (points[-1].eager_ms + points[-1].compiled_ms) * growth
     return expected_ms * (WINDOWS + 1) > left_s * 1e3

@@ -36,6 +36,7 @@ def configuration_of(manifest: Manifest) -> Configuration:
         kept.threads,
         core.instances,
         core.max_batch,
+        kept.shared_rows,
     )
 
 
@@ -77,7 +78,7 @@ def reconfigure_build(build: Path, target: Path, configuration: Configuration) -
         manifest,
         cores=cores,
         processes_per_replica=configuration.processes,
-        dispatch=Dispatch(configuration.dispatch, configuration.at_once, refused),
+        dispatch=Dispatch(configuration.dispatch, configuration.at_once, refused, configuration.shared_rows),
         gpu_memory=tuple(gpu_memory_of(cores, new, schedule)),
     )
     return keep_plans_of_other_gpus(finish_build(changed, target), target, build)

@@ -119,9 +119,15 @@ def dispatch_in_words(report: Report) -> str:
     if dispatch.kind == "threads":
         return f"A process answers {dispatch.threads} requests at once, in threads, as its configuration says."
     if dispatch.kind == "passed turn":
+        shared = (
+            f" Their calls share runs of about {dispatch.shared_rows} rows, which were proven independent."
+            if dispatch.shared_rows > 1
+            else ""
+        )
         return (
             f"A process has up to {dispatch.threads} requests under way, one at a time in the predictor's Python: while"
             " one waits in a compiled call, another goes on. On the samples that changed no answer, in many orders."
+            f"{shared}"
         )
     why = (
         f"With others in between it was not proven right: {dispatch.turn_refused}."

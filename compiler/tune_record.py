@@ -26,6 +26,8 @@ class Configuration:
     at_once: int
     core_instances: int = 1
     max_batch: int | None = None
+    shared_rows: int = 1
+    """Rows of the runs that calls of local modules share; 1: each runs by itself."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from cortex_compile.compiler.choose_dispatch import MOST_AT_ONCE, largest_batch
+from cortex_compile.compiler.choose_dispatch import MOST_AT_ONCE, largest_batch, rows_of_shared_runs, sharing_dispatch
 from cortex_compile.compiler.reconfigure_build import configuration_of, may_be_remote
 from cortex_compile.compiler.tune_record import Configuration
 from cortex_compile.python_backend.manifest import Manifest
@@ -55,7 +55,13 @@ def _with_threads(found: Configuration, as_it_is: Configuration) -> Configuratio
 
 
 def _local(manifest: Manifest, cpus: int) -> Iterator[Configuration]:
+    locally = [replace(core, placement="local") for core in manifest.cores]
+    shared = sharing_dispatch(rows_of_shared_runs(locally))
     for processes, threads in _shares(cpus):
+        if shared.shared_rows > 1:
+            yield Configuration(
+                "local", processes, threads, "passed turn", shared.threads, shared_rows=shared.shared_rows
+            )
         yield Configuration("local", processes, threads, "in turn", 1)
         if any(core.call_ms > 1.0 for core in manifest.cores):
             # As many calls as there are cores for, and a request in Python meanwhile.

@@ -23,6 +23,8 @@ def configuration_in_words(configuration: Configuration) -> str:
         "passed turn": f"{configuration.at_once} requests under way by the passed turn",
         "threads": f"{configuration.at_once} threads",
     }
+    if configuration.shared_rows > 1:
+        requests["passed turn"] += f", sharing runs of {configuration.shared_rows} rows"
     processes = _count(configuration.processes, "process", "processes")
     return f"{', '.join(parts)}; {processes}, {requests[configuration.dispatch]}"
 

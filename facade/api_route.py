@@ -36,6 +36,8 @@ class ApiRoute:
     """For the request to arrive, then for its answer; if that comes in chunks, for the first and for each next one."""
     shared_calls: int = 0
     """How many calls that hold several requests its model may be at; 0 where each request is a call of its own."""
+    shared_rows: int = 1
+    """So many requests take its model hardly longer than one, in one call."""
     has_models: bool = False
     """It loads models by name and version, and tells GET which there are."""
     cancel_after_s: float | None = 1.0
@@ -54,13 +56,24 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         streaming=manifest.streaming,
         max_body_bytes=manifest.max_body_bytes,
         request_timeout_s=manifest.request_timeout_s,
-        # A stream is one request's, and a batch is gathered behind Triton.
-        shared_calls=0 if manifest.streaming or manifest.server_side_batching else manifest.processes_per_replica,
+        shared_calls=_shared_calls(manifest),
+        shared_rows=_shared_rows(manifest),
         has_models=manifest.models is not None,
         # What waits for one of several processes waits in Triton, however long.
         cancel_after_s=1.0 if manifest.processes_per_replica == 1 else None,
         idempotent=manifest.idempotent,
     )
+
+
+def _shared_rows(manifest: Manifest) -> int:
+    return manifest.dispatch.shared_rows if manifest.dispatch is not None else 1
+
+
+def _shared_calls(manifest: Manifest) -> int:
+    # A stream is one request's, and a batch is gathered behind Triton.
+    if manifest.streaming or manifest.server_side_batching is not None:
+        return 0
+    return manifest.processes_per_replica
 
 
 def paths_by_api(apis: Sequence[ApiRoute]) -> dict[str, ApiRoute]:

@@ -54,19 +54,45 @@ class _Call:
         return any(not member.answer.done() for member in self.members)
 
 
+# Of the time that a call took: so long after it the next one waits for as many as were in that one. Those clients have
+# their answers now, and clients that ask again do so at once.
+_RETURN_SHARE = 0.05
+_LONGEST_HOLD_S = 0.005
+
+
+@dataclass
+class _Expected:
+    """How many requests are likely to come in a moment, after a call with as many of them."""
+
+    count: int = 0
+    until_s: float = 0.0
+
+    def note(self, count: int, took_s: float) -> None:
+        self.count, self.until_s = count, time.monotonic() + min(_RETURN_SHARE * took_s, _LONGEST_HOLD_S)
+
+    def wait_s(self, waiting: int) -> float:
+        """How long to wait for them; 0 if there are as many, or they are not coming."""
+        return 0.0 if waiting >= self.count else max(0.0, self.until_s - time.monotonic())
+
+
 class Coalescer:
     """The calls of one API. All of it runs in one event loop."""
 
-    def __init__(self, send: SendCall, calls_at_once: int) -> None:
+    def __init__(self, send: SendCall, calls_at_once: int, shared_rows: int = 1) -> None:
         """
         Args:
             calls_at_once: how many calls the predictor works at, one for each of its processes.
+            shared_rows: so many predictions take a process hardly longer than one. With more than one, a process works
+                at any number of calls, that hold as many predictions, and has as many more made ready meanwhile.
         """
         self._send = send
         self._calls_at_once = calls_at_once
+        self._most_under_way = 2 * shared_rows * calls_at_once if shared_rows > 1 else None
+        self._expected = _Expected()
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[_Call] = set()
-        self.pace = Pace()
+        self.pace = Pace(shared_rows)
+        self._is_starting = False
 
     async def predict(self, prediction: Prediction, timeout_s: float) -> PredictorAnswer:
         """The answer to one prediction. Cancelling it leaves the others in its call as they are.
@@ -81,7 +107,10 @@ class Coalescer:
         now = time.monotonic()
         waiting = _Waiting(prediction, now + timeout_s, now)
         self._waiting.append(waiting)
-        self._start_calls()
+        if not self._is_starting:
+            # After all that came in this turn of the loop.
+            self._is_starting = True
+            asyncio.get_running_loop().call_soon(self._start_calls)
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiting.answer
@@ -102,19 +131,31 @@ class Coalescer:
             waiting.call.task.cancel()
 
     def _start_calls(self) -> None:
-        while self._waiting and len(self._calls) < self._calls_at_once:
-            call = _Call(self._take())
+        self._is_starting = False
+        while self._waiting and (room := self._room()) > 0:
+            hold_s = self._expected.wait_s(len(self._waiting))
+            if hold_s > 0:
+                self._is_starting = True
+                asyncio.get_running_loop().call_later(hold_s, self._start_calls)
+                return
+            call = _Call(self._take(room))
             for member in call.members:
                 member.call = call
             self._calls.add(call)
             call.task = asyncio.ensure_future(self._run(call))
 
-    def _take(self) -> list[_Waiting]:
-        """The next ones to go out together: an even share of what waits, as far as its size and the pace allow."""
-        fair = math.ceil(len(self._waiting) / (self._calls_at_once - len(self._calls)))
+    def _room(self) -> int:
+        """How many predictions may go out together now: where runs are not shared, an even share of what waits."""
+        if self._most_under_way is not None:
+            return self._most_under_way - sum(len(call.members) for call in self._calls)
+        free = self._calls_at_once - len(self._calls)
+        return math.ceil(len(self._waiting) / free) if free > 0 else 0
+
+    def _take(self, room: int) -> list[_Waiting]:
+        """The next ones to go out together, as far as their size and the pace allow."""
         taken = [self._waiting.popleft()]
         size = len(taken[0].prediction.payload)
-        while self._waiting and len(taken) < min(fair, self.pace.together):
+        while self._waiting and len(taken) < min(room, self.pace.together):
             size += len(self._waiting[0].prediction.payload)
             if size > LARGEST_SHARED_BYTES:
                 break
@@ -136,6 +177,8 @@ class Coalescer:
                     member.answer.set_exception(_as_failure(error))
         finally:
             self._calls.discard(call)
+            if self._most_under_way is not None:
+                self._expected.note(len(call.members), time.monotonic() - started)
             self._start_calls()
 
 

@@ -21,12 +21,16 @@ _JUDGED_EVERY = 32
 class Pace:
     """Watches the times that the answers tell.
 
-    ``together`` is how many predictions may share a call, 1 at first; ``is_short`` tells that one is over so soon that
+    ``together`` is how many predictions may share a call; ``is_short`` tells that one is over so soon that
     it need not be cancelled when its client leaves.
     """
 
-    def __init__(self) -> None:
-        self.together = 1
+    def __init__(self, shared_rows: int = 1) -> None:
+        """
+        Args:
+            shared_rows: so many predictions take the model hardly longer than one.
+        """
+        self.together = self._shared_rows = shared_rows
         self.is_short = False
         self._times_ms: deque[float] = deque(maxlen=_KEPT)
         self._unjudged = 0
@@ -45,4 +49,5 @@ class Pace:
         # The mean and not the median: a few that take long hold up all that share their calls.
         mean = sum(self._times_ms) / len(self._times_ms)
         self.is_short = mean <= SHORT_MS
-        self.together = max(1, min(LARGEST_CALL, int(LONGEST_CALL_MS / max(mean, 0.01))))
+        least = self._shared_rows if self.is_short else 1
+        self.together = max(least, min(LARGEST_CALL, int(LONGEST_CALL_MS / max(mean, 0.01))))

@@ -40,7 +40,9 @@ class PredictionService:
         self._lost_calls = lost_calls
         self._in_flight = 0
         self._failures = FewLines(_log, api.name)
-        self._coalescer = Coalescer(self._ask_for_many, api.shared_calls) if api.shared_calls else None
+        self._coalescer: Coalescer | None = None
+        if api.shared_calls:
+            self._coalescer = Coalescer(self._ask_for_many, api.shared_calls, api.shared_rows)
 
     @contextmanager
     def slot(self) -> Iterator[None]:

@@ -52,6 +52,8 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, Any, str]]:
             yield "files", path, f"the path of a file in the model repository of {manifest.name!r}"
         if _SHA256.fullmatch(digest) is None:
             yield f"files[{path!r:.80}]", digest, "a sha256 in hex"
+    if manifest.dispatch is not None and not 1 <= manifest.dispatch.shared_rows <= _MOST:
+        yield "dispatch.shared_rows", manifest.dispatch.shared_rows, f"a number from 1 to {_MOST}"
     for index, core in enumerate(manifest.cores):
         yield from _problems_of_core(core, f"cores[{index}]", manifest.name)
 
@@ -62,6 +64,8 @@ def _problems_of_core(core: Core, where: str, api: str) -> Iterator[tuple[str, A
             yield f"{where}.{field}", getattr(core, field), "letters, digits, '_', '-' and '.'"
     if core.weights_file is not None and not is_inside(core.weights_file):
         yield f"{where}.weights_file", core.weights_file, "a path inside the version folder"
+    if core.shared_run is not None and min(core.shared_run.rows, core.shared_run.cells) < 1:
+        yield f"{where}.shared_run", core.shared_run, "numbers from 1"
     for index, variant in enumerate(core.variants):
         place = f"{where}.variants[{index}].graph"
         if core.placement == "local" and not is_inside(variant.graph):

@@ -22,7 +22,8 @@ from .manifest import Core, Manifest, Variant
 from .open_session import open_session
 from .released_weights import release_weights
 from .remote_session import CallRemote, RemoteSession
-from .turn import PassingSession, PassTurn
+from .shared_runs import SharingSession
+from .turn import PassingSession, PassTurn, Turn
 from .weights import map_weights
 
 __all__ = ["CallRemote", "ExchangedCore", "exchange_cores", "install_forward"]
@@ -50,11 +51,12 @@ def exchange_cores(
     version_folder: Path,
     call_remote: CallRemote | None,
     turn: PassTurn | None = None,
+    shares_runs: bool = False,
 ) -> tuple[ExchangedCore, ...]:
     """Exchange the forward of every module that is still what was compiled; the others stay eager, with an alarm.
 
     ``call_remote`` answers for remote cores; without one they stay eager. ``turn`` is passed on while a core runs whose
-    calls are worth it.
+    calls are worth it; with ``shares_runs``, which wants a ``Turn``, calls of a local core share runs where that gains.
     """
     modules = find_modules(predictor, user_module)
     exchanged = []
@@ -65,7 +67,7 @@ def exchange_cores(
         if reason is None and core.placement == "remote" and call_remote is None:
             reason = "it is a Triton model, and there is no Triton here"
         if reason is None:
-            result = _exchange(core, modules[core.path], version_folder, call_remote, turn)
+            result = _exchange(core, modules[core.path], version_folder, call_remote, turn, shares_runs)
         else:
             result = ExchangedCore(core.name, core.path, "eager", reason)
         if result.state == "eager":
@@ -82,14 +84,20 @@ def exchange_cores(
 
 
 def _exchange(
-    core: Core, module: Any, version_folder: Path, call_remote: CallRemote | None, turn: PassTurn | None
+    core: Core,
+    module: Any,
+    version_folder: Path,
+    call_remote: CallRemote | None,
+    turn: PassTurn | None,
+    shares_runs: bool,
 ) -> ExchangedCore:
     counts = CallCounts()
     try:
         sessions = [_open_session(core, variant, version_folder, call_remote) for variant in core.variants]
+        pairs = list(zip(core.variants, sessions, strict=True))
         if turn is not None and core.passes_turn:
-            sessions = [PassingSession(session, turn) for session in sessions]
-        variants = [ReadyVariant(*pair) for pair in zip(core.variants, sessions, strict=True)]
+            pairs = [(variant, _passing(session, variant, core, turn, shares_runs)) for variant, session in pairs]
+        variants = [ReadyVariant(*pair) for pair in pairs]
     except BuildError as error:
         return ExchangedCore(core.name, core.path, "eager", "its graph cannot be opened", detail=str(error))
     install_forward(core, module, variants, counts)
@@ -113,6 +121,13 @@ def _open_session(core: Core, variant: Variant, version_folder: Path, call_remot
         return RemoteSession(call_remote, variant)
     seldom = is_first_step(variant.argument_caches, [other.argument_caches for other in core.variants])
     return open_session(core.engine, version_folder / variant.graph, core.threads, pack_weights=not seldom)
+
+
+def _passing(session: Session, variant: Variant, core: Core, turn: PassTurn, shares_runs: bool) -> Session:
+    if shares_runs and core.placement == "local" and core.shared_run is not None and variant.may_share_runs:
+        assert isinstance(turn, Turn)
+        return SharingSession(session, variant, core, turn)
+    return PassingSession(session, turn)
 
 
 def devices_of(core: Core) -> frozenset[str]:

@@ -141,6 +141,11 @@ class Variant:
     positions: tuple[PositionSpec, ...] = ()
     paddings: tuple[PaddingSpec, ...] = ()
 
+    @property
+    def may_share_runs(self) -> bool:
+        """Whether its rows were proven independent, and nothing of a call is kept from one to the next."""
+        return self.batch_dimension is not None and not self.argument_caches and not self.result_caches
+
 
 @dataclass(frozen=True)
 class AttributeRead:
@@ -171,6 +176,15 @@ class ParameterSpec:
 
 
 @dataclass(frozen=True)
+class SharedRun:
+    """The least size of a run at which a row costs hardly more than it does at any: ``rows`` of the sizes that the
+    samples had, and ``cells``, rows times all other sizes that vary."""
+
+    rows: int
+    cells: int
+
+
+@dataclass(frozen=True)
 class Core:
     """One compiled module: how to find it again, how to know it is the same, and what runs instead of it."""
 
@@ -195,6 +209,8 @@ class Core:
     """Of a remote core: how many Triton runs side by side."""
     max_batch: int | None = None
     """Of a remote core: the largest batch that Triton makes, where that is less than what was proven; 0 is none."""
+    shared_run: SharedRun | None = None
+    """Of a core whose calls gain by sharing runs in the predictor's process."""
 
     @property
     def passes_turn(self) -> bool:
@@ -215,6 +231,8 @@ class Dispatch:
     threads: int
     turn_refused: str | None
     """Why the turn may not be passed on for this predictor; None where that was proven to change no answer."""
+    shared_rows: int = 1
+    """With the passed turn: calls of local cores that are under way at once share runs, of about so many rows."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from .manifest import PaddingSpec, Variant
 
-__all__ = ["Padding", "bucket_for", "padding_of"]
+__all__ = ["Buckets", "Filling", "Padding", "bucket_for", "padding_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -65,6 +65,50 @@ class Padding:
             # In memory of its own, as a result of its own would be.
             cut[index] = kept.clone() if hasattr(kept, "new_full") else kept.copy()
         return cut
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a call is filled up with to share a batch: the padding of each dimension, its size, and the bucket."""
+
+    steps: tuple[tuple[Padding, int, int], ...]
+
+    def shapes(self, arrays: Sequence[Array]) -> tuple[tuple[int, ...], ...]:
+        """Those of the call, filled up."""
+        shapes = [list(array.shape) for array in arrays]
+        for padding, size, bucket in self.steps:
+            for index, axis, _ in padding.inputs:
+                shapes[index][axis] += bucket - size
+        return tuple(map(tuple, shapes))
+
+    def fill_up(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        for padding, _, bucket in self.steps:
+            arrays = padding.fill_up(arrays, bucket)
+        return arrays
+
+    def cut(self, results: list[Array]) -> list[Array]:
+        for padding, size, _ in self.steps:
+            results = padding.cut(results, size)
+        return results
+
+
+class Buckets:
+    """Which filling each call of a variant has; none where that was not proven to be harmless."""
+
+    def __init__(self, variant: Variant) -> None:
+        self._paddings: list[tuple[Padding, tuple[int, ...]]] = []
+        # Without batches there is nobody to be of one size with.
+        if variant.batch_dimension is not None:
+            self._paddings = [(padding_of(variant, spec), spec.buckets) for spec in variant.paddings]
+
+    def filling_of(self, arrays: Sequence[Array]) -> Filling:
+        steps = []
+        for padding, buckets in self._paddings:
+            size = padding.size_of(arrays)
+            bucket = bucket_for(size, buckets)
+            if bucket > size and padding.is_proven_for(arrays):
+                steps.append((padding, size, bucket))
+        return Filling(tuple(steps))
 
 
 def _full(like: Any, shape: Sequence[int], value: float) -> Any:

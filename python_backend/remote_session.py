@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .manifest import Variant
-from .padding import Padding, bucket_for, padding_of
+from .padding import Buckets
 
 __all__ = ["CallRemote", "RemoteSession"]
 
@@ -27,21 +27,9 @@ class RemoteSession:
         self._model = variant.graph
         self._input_names = [tensor.name for tensor in variant.inputs]
         self._output_names = tuple(tensor.name for tensor in variant.outputs)
-        self._paddings: list[tuple[Padding, tuple[int, ...]]] = []
-        # Without batches there is nobody to be of one size with.
-        if variant.batch_dimension is not None:
-            self._paddings = [(padding_of(variant, spec), spec.buckets) for spec in variant.paddings]
+        self._buckets = Buckets(variant)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        filled = list(inputs)
-        cuts = []
-        for padding, buckets in self._paddings:
-            size = padding.size_of(inputs)
-            bucket = bucket_for(size, buckets)
-            if bucket > size and padding.is_proven_for(inputs):
-                filled = padding.fill_up(filled, bucket)
-                cuts.append((padding, size))
-        results = self._call_remote(self._model, dict(zip(self._input_names, filled, strict=True)), self._output_names)
-        for padding, size in cuts:
-            results = padding.cut(results, size)
-        return results
+        filling = self._buckets.filling_of(inputs)
+        filled = dict(zip(self._input_names, filling.fill_up(inputs), strict=True))
+        return filling.cut(self._call_remote(self._model, filled, self._output_names))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from .deadlines import suspended_deadline
 from .timing import add_turn_wait
 
-__all__ = ["PassTurn", "PassingSession", "Turn"]
+__all__ = ["PassTurn", "PassingSession", "Session", "Turn"]
 
 Array = np.ndarray[Any, Any]
 
@@ -39,6 +39,16 @@ class Turn:
         self._lock = threading.Lock()
         self._holder: int | None = None
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
+        self._when_free: list[Callable[[], None]] = []
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has it, nor waits for it."""
+        return self._holder is None
+
+    def when_free(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called, on the thread that gave it back, whenever it becomes free. Not to be undone."""
+        self._when_free.append(tell)
 
     def holds(self) -> bool:
         """Whether this thread has it."""
@@ -75,8 +85,10 @@ class Turn:
             if self._waiting:
                 self._holder, gate = self._waiting.popleft()
                 gate.release()
-            else:
-                self._holder = None
+                return
+            self._holder = None
+        for tell in self._when_free:
+            tell()
 
     def __enter__(self) -> None:
         self.take()

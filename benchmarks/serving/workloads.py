@@ -51,12 +51,12 @@ class Workload:
         return FOLDER / self.folder
 
 
-def _fox(words: int) -> str:
-    return " ".join(_FOX[index % len(_FOX)] for index in range(words))
+def _fox(words: int, first: int = 0) -> str:
+    return " ".join(_FOX[(first + index) % len(_FOX)] for index in range(words))
 
 
-def _short_text() -> list[Any]:
-    return [{"text": _fox(27)}]  # 29 tokens
+def _short_texts() -> list[Any]:
+    return [{"text": _fox(27, first)} for first in range(4)]  # 29 tokens each
 
 
 def _texts_of_any_length() -> list[Any]:
@@ -94,7 +94,7 @@ _ALL = (
         "no-op",
         "no model: the server alone",
         "json",
-        _short_text,
+        _short_texts,
         (1, 8, 32, 64),
         "noop",
         open_loop=True,
@@ -104,7 +104,7 @@ _ALL = (
         "encoder",
         "an encoder of MiniLM's size, 29 tokens",
         "json",
-        _short_text,
+        _short_texts,
         (1, 8, 32),
         "encoder",
         open_loop=True,
@@ -119,7 +119,7 @@ _ALL = (
         "waiting",
         "50 ms of waiting, async",
         "json",
-        _short_text,
+        _short_texts,
         (1, 32, 64),
         "waiting",
         tracks=(MACHINE,),

@@ -23,7 +23,10 @@ import tritonclient.grpc as client
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from cortex_compile.python_backend.manifest import Variant, read_manifest, sha256_of, write_manifest
+from cortex_compile.compiler.reconfigure_build import reconfigure_build
+from cortex_compile.compiler.tune_record import Configuration
+from cortex_compile.compiler.write_build import write_both_manifests
+from cortex_compile.python_backend.manifest import SharedRun, Variant, read_manifest, sha256_of, write_manifest
 
 from .conftest import RunningServer
 from .processes import wait_until
@@ -81,7 +84,26 @@ def test_calls_of_mixed_lengths_share_batches_and_are_answered_as_alone(
     connection = client.InferenceServerClient(start_server(build).endpoints.grpc)
     try:
         check_predictions(connection, encoder)
+        assert executions_of(connection, len(LENGTHS)) < len(LENGTHS)
+        assert predict(connection, []) == encoder.predict({"ids": []})
         check_direct_calls(connection, encoder, build)
+    finally:
+        connection.close()
+
+
+def test_calls_of_mixed_lengths_share_runs_in_the_predictors_process(
+    build: Path, encoder: Any, start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    way = Configuration("local", 1, 1, "passed turn", 16, shared_rows=8)
+    manifest = reconfigure_build(build, shared, way)
+    (core,) = manifest.cores
+    # It is too small for a run to be worth sharing.
+    cores = (replace(core, shared_run=SharedRun(8, 8 * 64), call_ms=5.0),)
+    write_both_manifests(replace(manifest, cores=cores), shared)
+    connection = client.InferenceServerClient(start_server(shared).endpoints.grpc)
+    try:
+        check_predictions(connection, encoder)
     finally:
         connection.close()
 
@@ -95,8 +117,6 @@ def check_predictions(connection: Any, encoder: Any) -> None:
         expected = encoder.predict({"ids": ids})
         assert answer["length"] == len(ids)
         np.testing.assert_allclose(answer["mean"], expected["mean"], rtol=1e-3, atol=1e-4)
-    assert executions_of(connection, len(LENGTHS)) < len(LENGTHS)
-    assert predict(connection, []) == encoder.predict({"ids": []})
 
 
 def check_direct_calls(connection: Any, encoder: Any, build: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from cortex_compile.facade import coalesce
 from cortex_compile.facade.coalesce import LARGEST_SHARED_BYTES, Coalescer, Prediction
 from cortex_compile.facade.pace import LARGEST_CALL, Pace
 from cortex_compile.facade.triton_answer import PredictorAnswer, TritonCallError
@@ -55,6 +56,8 @@ def settle(loop: asyncio.AbstractEventLoop) -> None:
     """Let everything that can happen now happen."""
     for _ in range(10):
         loop.run_until_complete(asyncio.sleep(0))
+    if coalesce._LONGEST_HOLD_S < 0.001:
+        loop.run_until_complete(asyncio.sleep(0.002))
 
 
 def make_fast(coalescer: Coalescer) -> None:
@@ -71,11 +74,12 @@ class Requests(RuleBasedStateMachine):
         self.asked: dict[bytes, asyncio.Task[PredictorAnswer]] = {}
         self.left: set[bytes] = set()
         self.number = 0
+        self.kept_hold_s, coalesce._LONGEST_HOLD_S = coalesce._LONGEST_HOLD_S, 0.0005
 
-    @initialize(calls_at_once=st.integers(1, 3), fast=st.booleans())
-    def start(self, calls_at_once: int, fast: bool) -> None:
-        self.calls_at_once = calls_at_once
-        self.coalescer = Coalescer(self.predictor.send, calls_at_once)
+    @initialize(calls_at_once=st.integers(1, 3), fast=st.booleans(), shared_rows=st.sampled_from([1, 1, 2, 4]))
+    def start(self, calls_at_once: int, fast: bool, shared_rows: int) -> None:
+        self.calls_at_once, self.shared_rows = calls_at_once, shared_rows
+        self.coalescer = Coalescer(self.predictor.send, calls_at_once, shared_rows)
         if fast:
             make_fast(self.coalescer)
 
@@ -137,11 +141,23 @@ class Requests(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
-        """Who waits is in a call under way; or there are as many calls as may be."""
+        """Who waits is in a call under way; or there are as many calls as may be, or predictions in them."""
         under_way = self.predictor.under_way()
         sent = {prediction.payload for call in under_way for prediction in call.predictions}
         waiting = [payload for payload, task in self.asked.items() if not task.done() and payload not in sent]
-        assert not waiting or len(under_way) >= self.calls_at_once
+        if waiting and self.shared_rows > 1:
+            assert len([each for call in under_way for each in call.predictions]) == self.most_under_way()
+        else:
+            assert not waiting or len(under_way) >= self.calls_at_once
+
+    @invariant()
+    def no_more_are_under_way_than_are_made_ready(self) -> None:
+        if self.shared_rows > 1:
+            sent = [each for call in self.predictor.under_way() for each in call.predictions]
+            assert len(sent) <= self.most_under_way()
+
+    def most_under_way(self) -> int:
+        return 2 * self.shared_rows * self.calls_at_once
 
     @invariant()
     def no_call_is_for_nobody(self) -> None:
@@ -166,6 +182,7 @@ class Requests(RuleBasedStateMachine):
             if not task.cancelled():
                 task.exception()
         self.loop.close()
+        coalesce._LONGEST_HOLD_S = self.kept_hold_s
 
 
 TestRequests = Requests.TestCase
@@ -184,10 +201,10 @@ def run(scenario: Callable[[Coalescer, Predictor], Coroutine[Any, Any, None]]) -
     asyncio.run(play())
 
 
-async def _ask(coalescer: Coalescer, count: int) -> list[asyncio.Task[PredictorAnswer]]:
+async def _ask(coalescer: Coalescer, count: int, first: int = 0) -> list[asyncio.Task[PredictorAnswer]]:
     asking = [
         asyncio.ensure_future(coalescer.predict(Prediction(str(number).encode(), b"{}"), 60.0))
-        for number in range(count)
+        for number in range(first, first + count)
     ]
     for _ in range(10):
         await asyncio.sleep(0)
@@ -196,7 +213,7 @@ async def _ask(coalescer: Coalescer, count: int) -> list[asyncio.Task[PredictorA
 
 def test_what_comes_meanwhile_goes_out_together_and_the_wait_is_told() -> None:
     async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
-        asked = await _ask(coalescer, 6)
+        asked = [*await _ask(coalescer, 1), *await _ask(coalescer, 5, first=1)]
         assert [len(call.predictions) for call in predictor.calls] == [1]
         await asyncio.sleep(0.02)
         for number in range(2):
@@ -210,9 +227,42 @@ def test_what_comes_meanwhile_goes_out_together_and_the_wait_is_told() -> None:
     run(scenario)
 
 
+def test_what_comes_at_once_goes_out_together() -> None:
+    async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
+        asked = await _ask(coalescer, 6)
+        assert [len(call.predictions) for call in predictor.calls] == [6]
+        for task in asked:
+            task.cancel()
+
+    run(scenario)
+
+
+def test_those_who_were_answered_together_are_waited_for_where_runs_are_shared() -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, shared_rows=4)
+        asked = await _ask(coalescer, 4)
+        await asyncio.sleep(0.2)  # 5 ms are waited then, at most
+        (call,) = predictor.calls
+        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        await asyncio.gather(*asked)
+        again = [*await _ask(coalescer, 1), *await _ask(coalescer, 3, first=1)]
+        await asyncio.sleep(0.05)
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4]
+        call = predictor.calls[1]
+        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        await asyncio.gather(*again)
+        (alone,) = await _ask(coalescer, 1)  # the others do not come
+        await asyncio.sleep(0.05)
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 1]
+        alone.cancel()
+
+    asyncio.run(play())
+
+
 def test_each_request_has_its_own_time_out() -> None:
     async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
-        patient = await _ask(coalescer, 2)
+        patient = [*await _ask(coalescer, 1), *await _ask(coalescer, 1, first=1)]
         with pytest.raises(TritonCallError) as raised:
             await coalescer.predict(Prediction(b"hasty", b"{}"), 0.01)
         assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -237,6 +287,17 @@ def test_a_slow_predictor_gets_each_request_as_it_comes() -> None:
             task.cancel()
 
     asyncio.run(play())
+
+
+def test_where_runs_are_shared_a_call_holds_as_many_unless_they_take_long() -> None:
+    pace = Pace(shared_rows=8)
+    assert pace.together == 8
+    for _ in range(128):
+        pace.note({"prepost": 10.0})
+    assert pace.together == 8
+    for _ in range(256):
+        pace.note({"prepost": 60.0})
+    assert pace.together == 1
 
 
 @pytest.mark.parametrize(

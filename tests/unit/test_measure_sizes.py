@@ -20,7 +20,7 @@ CALL = (torch.zeros(2, 12),)
 @pytest.mark.parametrize(
     ("dimension", "family", "sizes"),
     [
-        (Dimension("batch", 0, 64), BATCH, (1, 2, 4, 16, 32)),
+        (Dimension("batch", 0, 64), BATCH, (1, 2, 4, 8, 16, 32)),
         (Dimension("batch", 1, 3), BATCH, (1, 2, 3)),
         (Dimension("length", 1, 4096), LENGTH, (8, 12, 32, 128, 512)),
         (Dimension("length", 10, 100), LENGTH, (12, 32, 100)),
@@ -45,6 +45,7 @@ def curves(seen: list[tuple[int, ...]]) -> dict[str, list[int]]:
 def test_each_dimension_varies_alone_and_the_batch_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WINDOW_S", 0.0)
     monkeypatch.setattr(module, "BUDGET_S", 60.0)
+    monkeypatch.setattr(module, "BATCH_BUDGET_S", 60.0)
     seen: list[tuple[int, ...]] = []
     found = curves(seen)
     assert list(found.items()) == [("batch", [1, 2, 4]), ("length", [8, 12, 32])]
@@ -53,6 +54,7 @@ def test_each_dimension_varies_alone_and_the_batch_comes_first(monkeypatch: pyte
 
 def test_without_time_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BUDGET_S", -1.0)
+    monkeypatch.setattr(module, "BATCH_BUDGET_S", -1.0)
     seen: list[tuple[int, ...]] = []
     assert curves(seen) == {}
     assert seen == []

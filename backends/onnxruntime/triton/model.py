@@ -154,6 +154,12 @@ def _open_session(graph: Path, parameters: dict[str, Any], provider: tuple[str, 
     options.log_severity_level = 3  # errors: warnings name nodes of a graph that the user never wrote
     options.intra_op_num_threads = _count(parameters, "intra_op_thread_count")
     options.inter_op_num_threads = _count(parameters, "inter_op_thread_count")
+    # As in a predictor's process (python_backend/onnxruntime_session.py): other processes want the cores, and on a CPU
+    # these fused kernels are slower than their parts. On a GPU they are faster.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if provider[0] == "CPUExecutionProvider":
+        slower = "SkipLayerNormFusion;BiasGeluFusion"
+        options.add_session_config_entry("optimization.disable_specified_optimizers", slower)
     if provider[0] not in onnxruntime.get_available_providers():
         raise ValueError("instance_group: KIND_GPU, and onnxruntime is installed without CUDA; install onnxruntime-gpu")
     session = onnxruntime.InferenceSession(str(graph), options, providers=[provider, "CPUExecutionProvider"])

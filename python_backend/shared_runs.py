@@ -1,0 +1,216 @@
+"""Calls of a local core that are under way at once, with the passed turn, share a run of its graph.
+
+A run of several rows costs less than as many runs of one, up to a size that was measured. Nobody waits for company that
+may not come: a run begins as soon as no request is in the predictor's Python any more, where it could come from, or the
+run is full; and in any case after about the time that a call takes alone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .deadlines import suspended_deadline
+from .manifest import Core, Variant
+from .padding import Buckets, Filling
+from .timing import add_turn_wait
+from .turn import Session, Turn
+
+__all__ = ["SharingSession"]
+
+Array = np.ndarray[Any, Any]
+
+_LONGEST_WAIT_S = 0.02
+# Of the time that a run took: so long after it the next one waits for as many as were in that one. Those clients have
+# their answers now, and clients that ask again do so at once.
+_RETURN_SHARE = 0.15
+
+
+@dataclass(eq=False)
+class _Call:
+    inputs: Sequence[Array]
+    filling: Filling
+    shapes: tuple[tuple[int, ...], ...]
+    """Of a row of each input, filled up: calls of the same shapes may share a run."""
+    cells: int
+    since_s: float = field(default_factory=time.perf_counter)
+    gate: threading.Lock = field(default_factory=threading.Lock)
+    results: list[Array] | None = None
+    error: Exception | None = None
+    share_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.gate.acquire()
+
+    @property
+    def is_done(self) -> bool:
+        return self.results is not None or self.error is not None
+
+    def wake(self) -> None:
+        """Have its thread look again. Only with the session's lock, since an open gate cannot be opened."""
+        if self.gate.locked():
+            self.gate.release()
+
+
+class SharingSession:
+    """A session of a variant whose rows were proven independent. Its caller does not have the turn meanwhile.
+
+    A thread of the user's own has no turn to pass, and runs the graph by itself.
+    """
+
+    def __init__(self, session: Session, variant: Variant, core: Core, turn: Turn) -> None:
+        assert core.shared_run is not None  # exchange.py has looked
+        self._session = session
+        self._turn = turn
+        self._most_cells = core.shared_run.cells
+        self._patience_s = min(core.call_ms / 1000, _LONGEST_WAIT_S)
+        self._buckets = Buckets(variant)
+        places = (_place_of(variant, item.name) for item in variant.dimensions if item.name != variant.batch_dimension)
+        self._sizes = [place for place in places if place is not None]
+        self._lock = threading.Lock()
+        self._waiting: deque[_Call] = deque()
+        self._is_running = False
+        self._free_since_s = 0.0
+        self._expected_cells = 0
+        self._expected_until_s = 0.0
+        turn.when_free(self._wake_first)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        if not self._turn.holds():
+            return self._session.run(inputs)
+        call = self._call_of(inputs)
+        with self._lock:
+            self._waiting.append(call)
+            if len(self._waiting) > 1 and self._is_full(self._fitting()):
+                self._waiting[0].wake()
+        self._turn.give_back()
+        try:
+            while not call.is_done:
+                self._run_or_wait(call)
+        finally:
+            with suspended_deadline():
+                self._turn.take()
+            add_turn_wait(time.perf_counter() - call.since_s - call.share_s)
+        if call.error is not None:
+            raise call.error
+        assert call.results is not None
+        return call.results
+
+    def _run_or_wait(self, call: _Call) -> None:
+        with self._lock:
+            members, left_s = self._take(call)
+        if members:
+            self._run(members)
+        else:
+            call.gate.acquire(timeout=left_s)
+
+    def _take(self, call: _Call) -> tuple[list[_Call], float]:
+        """The calls to run now, of which ``call`` is the first; or none, and how long its thread may sleep."""
+        if self._is_running or call.is_done or not self._waiting or self._waiting[0] is not call:
+            return [], -1
+        members = self._fitting()
+        left_s = self._until_s(call, members) - time.perf_counter()
+        if left_s > 0:
+            return [], left_s
+        for member in members:
+            self._waiting.remove(member)
+        self._is_running = True
+        return members, 0.0
+
+    def _until_s(self, call: _Call, members: Sequence[_Call]) -> float:
+        """By when a run of the first that waits begins if nobody else comes."""
+        if self._is_full(members):
+            return 0.0
+        if not self._turn.is_free:
+            return max(call.since_s, self._free_since_s) + self._patience_s
+        has_all = sum(waiting.cells for waiting in self._waiting) >= self._expected_cells
+        return 0.0 if has_all else self._expected_until_s
+
+    def _fitting(self) -> list[_Call]:
+        """The first that waits, and those after it that can share its run."""
+        first = self._waiting[0]
+        members, cells = [first], first.cells
+        for call in self._waiting:
+            if call is not first and call.shapes == first.shapes and cells + call.cells <= self._most_cells:
+                members.append(call)
+                cells += call.cells
+        return members
+
+    def _is_full(self, members: Sequence[_Call]) -> bool:
+        return sum(call.cells for call in members) + members[0].cells > self._most_cells
+
+    def _run(self, members: Sequence[_Call]) -> None:
+        started_s = time.perf_counter()
+        try:
+            found: list[list[Array] | Exception] = [*self._run_together(members)]
+        except Exception:
+            # It may be the fault of one alone, which then its own request is told.
+            found = [self._run_alone(call) for call in members]
+        ended_s = time.perf_counter()
+        cells = sum(call.cells for call in members)
+        with self._lock:
+            for call, result in zip(members, found, strict=True):
+                call.share_s = (ended_s - started_s) * call.cells / cells
+                if isinstance(result, Exception):
+                    call.error = result
+                else:
+                    call.results = result
+                call.wake()
+            self._is_running = False
+            self._free_since_s = ended_s
+            self._expected_cells = cells
+            self._expected_until_s = ended_s + _RETURN_SHARE * (ended_s - started_s)
+            if self._waiting:
+                self._waiting[0].wake()
+
+    def _run_alone(self, call: _Call) -> list[Array] | Exception:
+        try:
+            return self._session.run(call.inputs)
+        except Exception as error:
+            return error
+
+    def _run_together(self, members: Sequence[_Call]) -> list[list[Array]]:
+        if len(members) == 1:
+            return [self._session.run(members[0].inputs)]
+        alike = len({tuple(array.shape[1:] for array in call.inputs) for call in members}) == 1
+        filled = [call.inputs if alike else call.filling.fill_up(call.inputs) for call in members]
+        together = self._session.run([np.concatenate(arrays) for arrays in zip(*filled, strict=True)])
+        results, row = [], 0
+        for call in members:
+            rows = call.inputs[0].shape[0]
+            # In memory of its own, as the results of a run of its own would be.
+            own = [array[row : row + rows].copy() for array in together]
+            results.append(own if alike else call.filling.cut(own))
+            row += rows
+        return results
+
+    def _call_of(self, inputs: Sequence[Array]) -> _Call:
+        filling = self._buckets.filling_of(inputs)
+        shapes = filling.shapes(inputs)
+        rows = inputs[0].shape[0]
+        sizes = (shapes[index][axis] - offset for index, axis, offset in self._sizes)
+        # A call without rows shares nothing.
+        cells = rows * math.prod(sizes) if rows else self._most_cells
+        return _Call(inputs, filling, tuple(shape[1:] for shape in shapes), max(cells, 1))
+
+    def _wake_first(self) -> None:
+        with self._lock:
+            if self._waiting and not self._is_running:
+                self._waiting[0].wake()
+
+
+def _place_of(variant: Variant, dimension: str) -> tuple[int, int, int] | None:
+    """(input, axis, by how much the axis is longer than the dimension), where it first stands."""
+    for index, tensor in enumerate(variant.inputs):
+        for axis, size in enumerate(tensor.shape):
+            name, _, offset = str(size).partition("+")
+            if name == dimension:
+                return index, axis, int(offset or 0)
+    return None
