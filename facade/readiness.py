@@ -48,10 +48,7 @@ class Readiness:
         """
         if self._off_because is not None:
             return {"ready": False, "reason": self._off_because}
-        asked = asyncio.gather(
-            self._triton.is_server_ready(self._timeout_s),
-            *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),
-        )
+        asked = asyncio.create_task(self._ask_triton())
         while _SERVER not in self._faults() and not asked.done():
             await asyncio.wait([asked], timeout=_LOOK_EVERY_S)
         if _SERVER in self._faults():
@@ -59,11 +56,18 @@ class Readiness:
             asked.cancel()
             nothing = dict.fromkeys(self._names, False)
             return {"ready": False, "triton": False, "models": nothing, "drift": None, "faults": dict(self._faults())}
-        server, *models = asked.result()
-        # Of a Triton that is not there, no metrics are missed.
-        drift = await self._cores.drift() if server else None
+        server, models, drift = asked.result()
         faults = dict(self._faults())
         models_ready = {name: ready and name not in faults for name, ready in zip(self._names, models, strict=True)}
         ready = server and all(models_ready.values()) and not faults
         report = {"ready": ready, "triton": server, "models": models_ready, "drift": drift}
         return {**report, "faults": faults} if faults else report
+
+    async def _ask_triton(self) -> tuple[bool, list[bool], Any]:
+        """Whether it is ready, and each model; and which compiled modules are not what was compiled."""
+        server, *models = await asyncio.gather(
+            self._triton.is_server_ready(self._timeout_s),
+            *(self._triton.is_model_ready(name, self._timeout_s) for name in self._names),
+        )
+        # Of a Triton that is not there, no metrics are missed.
+        return server, models, await self._cores.drift() if server else None

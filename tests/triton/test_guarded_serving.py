@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -113,3 +116,39 @@ def test_a_key_that_was_removed_is_refused_soon(guarded: Guarded) -> None:
     guarded.keys.write_text(guarded.keys.read_text().splitlines()[0] + "\n")
     assert wait_until(lambda: guarded.ask({"do": "x"}, **header).status_code == 401, timeout_s=20)
     assert guarded.ask({"do": "x"}, **{"x-api-key": guarded.key}).status_code == 200
+
+
+def test_a_worker_that_starts_while_the_keys_are_broken_has_those_before(guarded: Guarded) -> None:
+    whole = guarded.keys.read_text()
+    guarded.keys.write_text("broken")
+    try:
+        worker = _worker_of(guarded)
+        os.kill(worker, signal.SIGKILL)
+
+        def status(key: str) -> int:
+            try:
+                return int(guarded.ask({"do": "x"}, **{"x-api-key": key}).status_code)
+            except httpx.TransportError:
+                return 0
+
+        assert wait_until(lambda: status(guarded.key) == 200, timeout_s=60), guarded.live.log.read_text()
+        assert status("guess") == 401
+        assert _worker_of(guarded) != worker
+    finally:
+        guarded.keys.write_text(whole)
+
+
+def _worker_of(guarded: Guarded) -> int:
+    """The facade's process: of the one that was told of these keys."""
+    commands: dict[int, bytes] = {}
+    parents: dict[int, int] = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            commands[int(entry)] = Path("/proc", entry, "cmdline").read_bytes()
+            parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
+    (worker,) = (
+        pid
+        for pid, command in commands.items()
+        if b"cortex_compile.facade.worker" in command and str(guarded.keys).encode() in commands.get(parents[pid], b"")
+    )
+    return worker

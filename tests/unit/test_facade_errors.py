@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -104,6 +105,20 @@ def test_readiness_names_the_model_that_is_not_ready() -> None:
     answer = _ask(create_app([API], FakeTritonClient(ready=False), FacadeSettings()), "GET", "/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "triton": True, "models": {"api": False}, "drift": None}
+
+
+def test_readiness_does_not_wait_for_a_triton_that_is_found_to_be_gone(caplog: pytest.LogCaptureFixture) -> None:
+    class Stopped(FakeTritonClient):
+        async def is_server_ready(self, timeout_s: float) -> bool:
+            faults[""] = "it is stopped"  # while it is asked
+            await asyncio.sleep(3600)
+            return True
+
+    faults: dict[str, str] = {}
+    answer = _ask(create_app([API], Stopped(), FacadeSettings(), faults=lambda: faults), "GET", "/readyz")
+    gc.collect()
+    assert (answer.status_code, answer.json()["faults"]) == (503, {"": "it is stopped"})
+    assert caplog.messages == []
 
 
 def test_readiness_turned_off_stays_off_for_the_first_reason() -> None:
