@@ -30,6 +30,8 @@ from .triton_http import LARGEST_QUICK_BYTES, TritonHttpClient
 __all__ = ["PredictorAnswer", "PredictorStream", "TritonCallError", "TritonPredictorClient"]
 
 _MARGIN_BYTES = 1024 * 1024  # for the context, whose headers the HTTP server limits
+# A Triton that was stopped goes on within that time, or is replaced.
+_LONGEST_STOP_S = 20.0
 
 
 class TritonPredictorClient:
@@ -111,7 +113,9 @@ class TritonPredictorClient:
             async with asyncio.timeout(timeout_s):
                 return await asyncio.shield(answer)
         except TimeoutError:
-            self._leave(call, answer, sent_s, cancel_after_s)
+            # The model's process drops by itself what is too late; and where Triton is stopped, the call has not left
+            # its queue (see ``cancel_later``).
+            self._leave(call, answer, sent_s, None if cancel_after_s is None else timeout_s + _LONGEST_STOP_S)
             raise TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {timeout_s:g} s") from None
         except asyncio.CancelledError:
             self._leave(call, answer, sent_s, cancel_after_s)
