@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -143,6 +144,8 @@ class Coalescer:
                 member.call = call
             self._calls.add(call)
             call.task = asyncio.ensure_future(self._run(call))
+            # Of a task that is cancelled before it begins, nothing runs.
+            call.task.add_done_callback(partial(self._end, call, time.monotonic()))
 
     def _room(self) -> int:
         """How many predictions may go out together now: where runs are not shared, an even share of what waits."""
@@ -165,21 +168,22 @@ class Coalescer:
     async def _run(self, call: _Call) -> None:
         started = time.monotonic()
         timeout_s = max(member.deadline for member in call.members) - started
-        try:
-            answers = await self._send([member.prediction for member in call.members], max(timeout_s, 0.001))
-            for member, answer in zip(call.members, answers, strict=True):
-                self.pace.note(answer.timing_ms)
-                if not member.answer.done():
-                    member.answer.set_result(_with_wait(answer, started - member.since))
-        except BaseException as error:
-            for member in call.members:
-                if not member.answer.done():
-                    member.answer.set_exception(_as_failure(error))
-        finally:
-            self._calls.discard(call)
-            if self._most_under_way is not None:
-                self._expected.note(len(call.members), time.monotonic() - started)
-            self._start_calls()
+        answers = await self._send([member.prediction for member in call.members], max(timeout_s, 0.001))
+        for member, answer in zip(call.members, answers, strict=True):
+            self.pace.note(answer.timing_ms)
+            if not member.answer.done():
+                member.answer.set_result(_with_wait(answer, started - member.since))
+
+    def _end(self, call: _Call, started: float, task: asyncio.Task[None]) -> None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        for member in call.members:
+            if not member.answer.done():
+                assert error is not None
+                member.answer.set_exception(_as_failure(error))
+        self._calls.discard(call)
+        if self._most_under_way is not None:
+            self._expected.note(len(call.members), time.monotonic() - started)
+        self._start_calls()
 
 
 def _with_wait(answer: PredictorAnswer, seconds: float) -> PredictorAnswer:

@@ -275,6 +275,22 @@ def test_each_request_has_its_own_time_out() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_whoever_leaves_in_any_moment_leaves_the_place_of_the_call(turns: int) -> None:
+    async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
+        leaving = asyncio.ensure_future(coalescer.predict(Prediction(b"gone", b"{}"), 60.0))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        asked = await _ask(coalescer, 1)
+        call = predictor.calls[-1]
+        assert [prediction.payload for prediction in call.predictions] == [b"0"]
+        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        assert (await asyncio.wait_for(asked[0], 20)).body == b"answer to 0"
+
+    run(scenario)
+
+
 def test_a_slow_predictor_gets_each_request_as_it_comes() -> None:
     async def play() -> None:
         predictor = Predictor()
