@@ -62,6 +62,15 @@ class ModelProbes:
                 asked.close()
                 self._asked[name] = _Asked(next_s=now_s + _ASK_EVERY_S)
 
+    def excuse(self) -> None:
+        """What waits for an answer has not waited until now: Triton itself did not answer.
+
+        The questions stay: Triton 2.51 takes a connection that closes for a cancellation, of which it may lose a model.
+        """
+        for asked in self._asked.values():
+            if asked.since_s is not None:
+                asked.since_s = time.monotonic()
+
     def unanswered_s(self, model: str) -> float:
         """For how long a question has waited for its answer; 0 where none waits."""
         asked = self._asked.get(model)

@@ -145,7 +145,7 @@ class ServerWatch:
             self._probes.look([])
             self._start_server_again(status)
         elif self._is_server_silent():
-            self._probes.look([])
+            self._probes.excuse()
             return  # of a server that does not listen, nothing can be repaired
         self._stubs.follow(self._server.server_pid)
         # Of a model that is only tried, whoever tries it hears.

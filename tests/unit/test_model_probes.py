@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -110,6 +111,18 @@ def test_models_that_are_not_asked_any_more_are_forgotten(triton: Triton, probes
     assert probes.unanswered_s("other") > 0
     probes.look([])
     assert (first.recv(1), second.recv(1)) == (b"", b"")
+
+
+def test_a_question_of_a_triton_that_was_silent_has_not_waited(triton: Triton, probes: ModelProbes) -> None:
+    probes.look(["api"])
+    connection, _, _ = triton.take()
+    probes._asked["api"].since_s = time.monotonic() - 100
+    probes.excuse()
+    assert 0 < probes.unanswered_s("api") < 100
+    connection.sendall(answer_of(200))  # it was not closed
+    assert wait_until(_answers(probes), timeout_s=10)
+    probes.excuse()
+    assert probes.unanswered_s("api") == 0
 
 
 def test_a_triton_that_is_gone_is_no_fault_of_its_models(triton: Triton, probes: ModelProbes) -> None:
