@@ -74,6 +74,21 @@ def test_one_branch_of_an_if_runs(tmp_path: Path) -> None:
     assert 40_000 <= found.peak_bytes < 41_000
 
 
+def test_what_a_branch_reads_is_kept_until_the_if_has_run(tmp_path: Path) -> None:
+    output = helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)
+    branch = helper.make_graph([helper.make_node("ReduceSum", ["wide"], ["sum"])], "branch", [], [output])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["wide"]),
+        helper.make_node("MatMul", ["x", "w"], ["other"]),
+        helper.make_node("ReduceSum", ["other"], ["small"], keepdims=0),
+        helper.make_node("Cast", ["small"], ["yes"], to=TensorProto.BOOL),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    weights = numpy_helper.from_array(np.zeros((4, 100), np.float32), "w")
+    # x takes 160 bytes, wide and other 4000 each, small 4; only a branch reads wide.
+    assert estimate(tmp_path, nodes, [weights]).peak_bytes == 8164
+
+
 def test_tensors_of_unknown_size_are_counted_and_said(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("NonZero", ["x"], ["found"]),  # as many as there are
