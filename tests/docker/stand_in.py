@@ -45,7 +45,9 @@ ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh"]
 
 
 def why_not_buildable() -> str | None:
-    """Why the image cannot be made here; None when it can."""
+    """Why the image cannot be made here, or not be used; None when it can."""
+    if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
+        return f"its packages are those installed here, and it has Python {PYTHON}: PYTHON=python{PYTHON} make install"
     if not server_folder().is_dir():
         return "the embedded server is not installed: cortex-compile install-server"
     if not _rootfs().is_file() and (shutil.which("mmdebstrap") is None or os.geteuid() != 0):
