@@ -70,6 +70,8 @@ def configs_for_gpus() -> dict[str, Any]:
             config = text_format.Parse(written[path], model_config_pb2.ModelConfig())
             config.name = f"api--{core}-{Path(path).stem}"
             config.backend, config.default_model_filename = "onnxruntime", "model.onnx"
+            # As compiler/plans_of_other_gpus.py has it.
+            config.cc_model_filenames["8.0"] = "model-8.0.plan"
             for group in config.instance_group:
                 group.kind = group.KIND_CPU
                 del group.gpus[:]
@@ -112,6 +114,7 @@ def test_triton_takes_every_config_and_they_answer(address: str) -> None:
         for field in ("dynamic_batching", "instance_group", "optimization", "model_warmup"):
             for said in _said(written, field):
                 assert said in _said(taken, field), (name, field)
+        assert dict(taken.cc_model_filenames) == {"8.0": "model-8.0.plan"}
         ids, mask = np.arange(8).reshape(2, 4), np.ones((2, 5 if "padded" in name else 4), bool)
         assert _infer(triton, name, ids, mask).tolist() == ids.tolist()
     triton.close()
