@@ -118,7 +118,7 @@ def samples_of(name: str) -> list[bytes]:
 
 
 def answer(triton: Any, model: str, body: bytes, query: str = "") -> Any:
-    """What the predictor answers, parsed.
+    """What the predictor answers: what its JSON says, or its text.
 
     Raises:
         RuntimeError: it is no success.
@@ -132,10 +132,11 @@ def answer(triton: Any, model: str, body: bytes, query: str = "") -> Any:
         inputs.append(tritonclient.grpc.InferInput(name, [len(content)], "UINT8"))
         inputs[-1].set_data_from_numpy(np.frombuffer(content, np.uint8))
     result = triton.infer(model, inputs)
-    status = json.loads(result.as_numpy("status").tobytes())["status_code"]
-    if status >= 400:
-        raise RuntimeError(f"{model} answered {status}")
-    return json.loads(result.as_numpy("response").tobytes())
+    status = json.loads(result.as_numpy("status").tobytes())
+    if status["status_code"] >= 400:
+        raise RuntimeError(f"{model} answered {status['status_code']}")
+    text = result.as_numpy("response").tobytes().decode()
+    return json.loads(text) if "json" in dict(status["headers"]).get("content-type", "") else text
 
 
 def distance(expected: Any, found: Any) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,6 +90,19 @@ def test_answers_are_compared_by_their_numbers(expected: Any, other: Any, differ
     from benchmarks.gpu.serve import distance
 
     assert distance(expected, other) == difference
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [("application/json; charset=utf-8", b'{"a": 1}', {"a": 1}), ("text/plain", b"setosa", "setosa")],
+)
+def test_answers_are_json_or_text(content_type: str, body: bytes, expected: object) -> None:
+    from benchmarks.gpu.serve import answer
+
+    status = {"status_code": 200, "headers": [["content-type", content_type]]}
+    outputs = {"response": body, "status": json.dumps(status).encode()}
+    result = SimpleNamespace(as_numpy=lambda name: np.frombuffer(outputs[name], np.uint8))
+    assert answer(SimpleNamespace(infer=lambda model, inputs: result), "iris", b"{}") == expected
 
 
 def test_a_result_is_measured_by_what_is_tolerated() -> None:
