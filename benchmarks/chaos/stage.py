@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ _LOOK_EVERY_S = 0.05
 _QUIET_S = 1.0
 """So long nothing may go wrong before a server counts as healthy."""
 _PATIENCE_S = 30.0
+_FOLDERS = re.compile(r"(?<![\w/])/(?:[\w.+-]+/)+")
 _STRIKES = 4
 """After so many a shared server is replaced: one that fails again and again is meant to end."""
 
@@ -109,7 +111,7 @@ class Stage:
             server.end()
 
     def check(self, what: str, found: object, holds: bool) -> None:
-        shown = f"{found:.3g}" if isinstance(found, float) else str(found)
+        shown = f"{found:.3g}" if isinstance(found, float) else _FOLDERS.sub("…/", str(found))
         self.row.checks.append(Check(what, shown, holds))
 
     def record(self, sent: Sequence[Sent], statuses: Sequence[int] = (), cut_before: float | None = None) -> list[Sent]:
