@@ -252,9 +252,14 @@ def test_those_who_were_answered_together_are_waited_for_where_runs_are_shared()
         call = predictor.calls[1]
         call.result.set_result([answer_to(prediction) for prediction in call.predictions])
         await asyncio.gather(*again)
+        all_again = await _ask(coalescer, 4)
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 4]  # nobody else is waited for
+        call = predictor.calls[2]
+        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        await asyncio.gather(*all_again)
         (alone,) = await _ask(coalescer, 1)  # the others do not come
         await asyncio.sleep(0.05)
-        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 1]
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 4, 1]
         alone.cancel()
 
     asyncio.run(play())
