@@ -23,6 +23,8 @@ import onnxruntime
 
 ROUNDS, WINDOW_S = 40, 0.05
 
+_DISABLED = "optimization.disable_specified_optimizers"
+
 Feeds = dict[str, "np.ndarray[Any, Any]"]
 
 
@@ -30,6 +32,9 @@ def open_session(graph: Path, change: Callable[[Any], None] = lambda _: None) ->
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry(
+        _DISABLED, "SkipLayerNormFusion;BiasGeluFusion"
+    )  # as onnxruntime_session.py has it
     change(options)
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
@@ -37,6 +42,7 @@ def open_session(graph: Path, change: Callable[[Any], None] = lambda _: None) ->
 def open_ways(graph: Path, work: Path) -> dict[str, Any]:
     """By name. "as it is" stands twice: how far the two are apart is what the machine's noise is."""
     ways = {"as it is": open_session(graph), "as it is, again": open_session(graph)}
+    ways["all fusions"] = open_session(graph, lambda options: options.add_session_config_entry(_DISABLED, ""))
     ways["no arena"] = open_session(graph, lambda options: setattr(options, "enable_cpu_mem_arena", False))
     ways["no memory pattern"] = open_session(graph, lambda options: setattr(options, "enable_mem_pattern", False))
     ways["denormals as zero"] = open_session(
