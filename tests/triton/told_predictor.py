@@ -36,7 +36,8 @@ class TritonPythonModel:
 
     def answer(self, sender, inputs):
         context = json.loads(inputs["context"])
-        told = dict(parse_qsl(context["query_string"], keep_blank_values=True))
+        # The question whether it answers at all has none.
+        told = dict(parse_qsl(context.get("query_string", ""), keep_blank_values=True))
         headers = [["content-type", "application/json"], *json.loads(told.get("headers", "[]"))]
         status = {"status_code": int(told.get("status", 200)), "headers": headers}
         if "timing" in told:
