@@ -24,8 +24,8 @@ class OnnxRuntimeSession:
         # A thread that spins while it waits for the next run keeps torch's threads from the cores: on 2 cores a run
         # and an eager call in turn took 5.8 ms with spinning and 0.9 ms without (ONNX Runtime 1.31, torch 2.13).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Their fused kernels are slower on a CPU than the parts: an encoder of MiniLM's size took 9.13 ms fused and
-        # 8.77 in parts, and in batches of 8 7.66 and 7.00 ms a text (ONNX Runtime 1.31, one core).
+        # Their fused kernels are slower on a CPU than the parts: an encoder of MiniLM's size took 9.37 ms fused and
+        # 8.87 in parts for a text, 60.6 and 55.1 for 8 (benchmarks/onnxruntime_ways.py, ONNX Runtime 1.31, one core).
         options.add_session_config_entry(
             "optimization.disable_specified_optimizers", "SkipLayerNormFusion;BiasGeluFusion"
         )

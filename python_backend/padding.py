@@ -15,7 +15,7 @@ import numpy as np
 
 from .manifest import PaddingSpec, Variant
 
-__all__ = ["Buckets", "Filling", "Padding", "bucket_for", "padding_of"]
+__all__ = ["Buckets", "Filling", "Padding", "axes_of", "bucket_for", "padding_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -127,14 +127,15 @@ def padding_of(variant: Variant, spec: PaddingSpec) -> Padding:
     names = [tensor.name for tensor in variant.inputs]
     outputs = [tensor.name for tensor in variant.outputs]
     return Padding(
-        tuple(_axes_of(variant, spec.dimension)),
+        tuple(axes_of(variant, spec.dimension)),
         tuple((outputs.index(place.tensor), place.axis, place.offset) for place in spec.outputs),
         names.index(spec.mask),
         {names.index(name): value for name, value in spec.fills.items()},
     )
 
 
-def _axes_of(variant: Variant, dimension: str) -> list[TensorAxis]:
+def axes_of(variant: Variant, dimension: str) -> list[TensorAxis]:
+    """Where a dimension stands in the inputs."""
     axes = []
     for index, tensor in enumerate(variant.inputs):
         for axis, size in enumerate(tensor.shape):

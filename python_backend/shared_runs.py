@@ -19,7 +19,7 @@ import numpy as np
 
 from .deadlines import suspended_deadline
 from .manifest import Core, Variant
-from .padding import Buckets, Filling
+from .padding import Buckets, Filling, axes_of
 from .timing import add_turn_wait
 from .turn import Session, Turn
 
@@ -72,8 +72,8 @@ class SharingSession:
         self._most_cells = core.shared_run.cells
         self._patience_s = min(core.call_ms / 1000, _LONGEST_WAIT_S)
         self._buckets = Buckets(variant)
-        places = (_place_of(variant, item.name) for item in variant.dimensions if item.name != variant.batch_dimension)
-        self._sizes = [place for place in places if place is not None]
+        others = (item.name for item in variant.dimensions if item.name != variant.batch_dimension)
+        self._sizes = [places[0] for name in others if (places := axes_of(variant, name))]
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
         self._is_running = False
@@ -204,13 +204,3 @@ class SharingSession:
         with self._lock:
             if self._waiting and not self._is_running:
                 self._waiting[0].wake()
-
-
-def _place_of(variant: Variant, dimension: str) -> tuple[int, int, int] | None:
-    """(input, axis, by how much the axis is longer than the dimension), where it first stands."""
-    for index, tensor in enumerate(variant.inputs):
-        for axis, size in enumerate(tensor.shape):
-            name, _, offset = str(size).partition("+")
-            if name == dimension:
-                return index, axis, int(offset or 0)
-    return None
