@@ -155,14 +155,17 @@ def _open_session(graph: Path, parameters: dict[str, Any], provider: tuple[str, 
     options.intra_op_num_threads = _count(parameters, "intra_op_thread_count")
     options.inter_op_num_threads = _count(parameters, "inter_op_thread_count")
     # As in a predictor's process (python_backend/onnxruntime_session.py): other processes want the cores, and on a CPU
-    # these fused kernels are slower than their parts. On a GPU they are faster.
+    # these fused kernels are slower than their parts.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if provider[0] == "CPUExecutionProvider":
+    providers: list[Any] = [provider]
+    if provider[0] != "CPUExecutionProvider":
+        providers.append("CPUExecutionProvider")
+    else:
         slower = "SkipLayerNormFusion;BiasGeluFusion"
         options.add_session_config_entry("optimization.disable_specified_optimizers", slower)
     if provider[0] not in onnxruntime.get_available_providers():
         raise ValueError("instance_group: KIND_GPU, and onnxruntime is installed without CUDA; install onnxruntime-gpu")
-    session = onnxruntime.InferenceSession(str(graph), options, providers=[provider, "CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
     # Where CUDA's libraries do not load, ONNX Runtime says so in a warning and takes the CPU.
     if session.get_providers()[0] != provider[0]:
         raise ValueError(f"instance_group: KIND_GPU, and onnxruntime does not get {provider[0]} to run")
