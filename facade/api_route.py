@@ -38,6 +38,8 @@ class ApiRoute:
     """How many calls that hold several requests its model may be at; 0 where each request is a call of its own."""
     shared_rows: int = 1
     """So many requests take its model hardly longer than one, in one call."""
+    most_under_way: int = 2
+    """So many requests are given to its model: what it works at, and as many more that it finds ready then."""
     has_models: bool = False
     """It loads models by name and version, and tells GET which there are."""
     cancel_after_s: float | None = 1.0
@@ -58,6 +60,7 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         request_timeout_s=manifest.request_timeout_s,
         shared_calls=_shared_calls(manifest),
         shared_rows=_shared_rows(manifest),
+        most_under_way=_most_under_way(manifest),
         has_models=manifest.models is not None,
         # What waits for one of several processes waits in Triton, however long.
         cancel_after_s=1.0 if manifest.processes_per_replica == 1 else None,
@@ -67,6 +70,12 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
 
 def _shared_rows(manifest: Manifest) -> int:
     return manifest.dispatch.shared_rows if manifest.dispatch is not None else 1
+
+
+def _most_under_way(manifest: Manifest) -> int:
+    threads = manifest.dispatch.threads if manifest.dispatch is not None else manifest.threads_per_process
+    # Where runs are shared, half of the threads make the next run ready.
+    return manifest.processes_per_replica * (threads if _shared_rows(manifest) > 1 else 2 * threads)
 
 
 def _shared_calls(manifest: Manifest) -> int:

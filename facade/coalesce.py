@@ -1,8 +1,9 @@
-"""Requests that come while the predictor is at others share its next call.
+"""Requests that come while the predictor is at others wait here, and where that helps share its next call.
 
 A call to Triton costs a few tenths of a millisecond on each side, more than many a prediction. While one is under way,
-what comes waits and goes out together when it returns; when none is, a request goes out at once. What each request is
-answered, how long it may take and whether its client has left stay its own.
+what comes waits and goes out together when it returns; when none is, a request goes out at once. Those of a slow
+predictor go out one by one, as many as it is at and as many more: one that waits here for too long costs the predictor
+nothing. What each request is answered, how long it may take and whether its client has left stay its own.
 """
 
 from __future__ import annotations
@@ -37,13 +38,26 @@ class Prediction:
 SendCall = Callable[[Sequence[Prediction], float], Coroutine[Any, Any, list[PredictorAnswer]]]
 
 
+# Of the usual time: with less left, a prediction is over too late, since it waits in the process for one before it.
+_ENOUGH = 3.0
+
+
 @dataclass(eq=False)
 class _Waiting:
     prediction: Prediction
-    deadline: float
+    timeout_s: float
     since: float
     answer: asyncio.Future[PredictorAnswer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     call: _Call | None = None
+
+    @property
+    def deadline(self) -> float:
+        return self.since + self.timeout_s
+
+    def is_too_late(self, usual_s: float) -> bool:
+        """Whoever is next where more is asked than can be answered has waited for nearly all of its time: begun in
+        vain, it would take the place of one that can still be answered."""
+        return self.deadline - time.monotonic() < min(_ENOUGH * usual_s, self.timeout_s / 2)
 
 
 @dataclass(eq=False)
@@ -79,16 +93,18 @@ class _Expected:
 class Coalescer:
     """The calls of one API. All of it runs in one event loop."""
 
-    def __init__(self, send: SendCall, calls_at_once: int, shared_rows: int = 1) -> None:
+    def __init__(self, send: SendCall, calls_at_once: int, most_under_way: int, shared_rows: int = 1) -> None:
         """
         Args:
-            calls_at_once: how many calls the predictor works at, one for each of its processes.
-            shared_rows: so many predictions take a process hardly longer than one. With more than one, a process works
-                at any number of calls, that hold as many predictions, and has as many more made ready meanwhile.
+            calls_at_once: how many calls of several predictions the predictor works at, one for each of its processes.
+            most_under_way: how many predictions it works at, and as many more that are made ready meanwhile, where
+                they go out one by one or share runs.
+            shared_rows: so many predictions take a process hardly longer than one, in any number of calls.
         """
         self._send = send
         self._calls_at_once = calls_at_once
-        self._most_under_way = 2 * shared_rows * calls_at_once if shared_rows > 1 else None
+        self._most_under_way = most_under_way
+        self._shares_runs = shared_rows > 1
         self._expected = _Expected()
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[_Call] = set()
@@ -101,12 +117,7 @@ class Coalescer:
         Raises:
             TritonCallError: there is no answer, or none in time.
         """
-        if self.pace.together == 1 and not self._waiting:
-            (answer,) = await self._send([prediction], timeout_s)
-            self.pace.note(answer.timing_ms)
-            return answer
-        now = time.monotonic()
-        waiting = _Waiting(prediction, now + timeout_s, now)
+        waiting = _Waiting(prediction, timeout_s, time.monotonic())
         self._waiting.append(waiting)
         if not self._is_starting:
             # After all that came in this turn of the loop.
@@ -116,7 +127,7 @@ class Coalescer:
             async with asyncio.timeout(timeout_s):
                 return await waiting.answer
         except TimeoutError:
-            raise TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {timeout_s:g} s") from None
+            raise _too_late(waiting) from None
         finally:
             self._give_up(waiting)
 
@@ -139,7 +150,10 @@ class Coalescer:
                 self._is_starting = True
                 asyncio.get_running_loop().call_later(hold_s, self._start_calls)
                 return
-            call = _Call(self._take(room))
+            members = self._take(room)
+            if not members:
+                return
+            call = _Call(members)
             for member in call.members:
                 member.call = call
             self._calls.add(call)
@@ -148,19 +162,23 @@ class Coalescer:
             call.task.add_done_callback(partial(self._end, call, time.monotonic()))
 
     def _room(self) -> int:
-        """How many predictions may go out together now: where runs are not shared, an even share of what waits."""
-        if self._most_under_way is not None:
+        """How many predictions may go out now; where a call of some is answered whole, an even share of what waits."""
+        if self._shares_runs or self.pace.together == 1:
             return self._most_under_way - sum(len(call.members) for call in self._calls)
         free = self._calls_at_once - len(self._calls)
         return math.ceil(len(self._waiting) / free) if free > 0 else 0
 
     def _take(self, room: int) -> list[_Waiting]:
-        """The next ones to go out together, as far as their size and the pace allow."""
-        taken = [self._waiting.popleft()]
-        size = len(taken[0].prediction.payload)
+        """The next ones to go out together, as far as their size and the pace allow; those too late are told so."""
+        taken: list[_Waiting] = []
+        size = 0
         while self._waiting and len(taken) < min(room, self.pace.together):
+            if self._waiting[0].is_too_late(self.pace.usual_s):
+                late = self._waiting.popleft()
+                late.answer.set_exception(_too_late(late))
+                continue
             size += len(self._waiting[0].prediction.payload)
-            if size > LARGEST_SHARED_BYTES:
+            if taken and size > LARGEST_SHARED_BYTES:
                 break
             taken.append(self._waiting.popleft())
         return taken
@@ -181,9 +199,13 @@ class Coalescer:
                 assert error is not None
                 member.answer.set_exception(_as_failure(error))
         self._calls.discard(call)
-        if self._most_under_way is not None:
+        if self._shares_runs:
             self._expected.note(len(call.members), time.monotonic() - started)
         self._start_calls()
+
+
+def _too_late(waiting: _Waiting) -> TritonCallError:
+    return TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {waiting.timeout_s:g} s")
 
 
 def _with_wait(answer: PredictorAnswer, seconds: float) -> PredictorAnswer:

@@ -14,6 +14,7 @@ LONGEST_CALL_MS = 5.0
 # An answer that nobody waits for any longer may take this long to be made.
 SHORT_MS = 25.0
 
+_NEWEST_SHARE = 0.1
 _KEPT = 128
 _JUDGED_EVERY = 32
 
@@ -22,7 +23,7 @@ class Pace:
     """Watches the times that the answers tell.
 
     ``together`` is how many predictions may share a call; ``is_short`` tells that one is over so soon that
-    it need not be cancelled when its client leaves.
+    it need not be cancelled when its client leaves; ``usual_s`` is what one takes, the latest counting most.
     """
 
     def __init__(self, shared_rows: int = 1) -> None:
@@ -32,6 +33,7 @@ class Pace:
         """
         self.together = self._shared_rows = shared_rows
         self.is_short = False
+        self.usual_s = 0.0
         self._times_ms: deque[float] = deque(maxlen=_KEPT)
         self._unjudged = 0
 
@@ -39,7 +41,9 @@ class Pace:
         """An answer came: ``prepost`` and ``core`` are what its prediction took."""
         if not timing_ms:
             return
-        self._times_ms.append(timing_ms.get("prepost", 0.0) + timing_ms.get("core", 0.0))
+        took_ms = timing_ms.get("prepost", 0.0) + timing_ms.get("core", 0.0)
+        self.usual_s += _NEWEST_SHARE * (took_ms / 1000 - self.usual_s)
+        self._times_ms.append(took_ms)
         self._unjudged += 1
         if self._unjudged >= _JUDGED_EVERY:
             self._unjudged = 0

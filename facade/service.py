@@ -42,7 +42,7 @@ class PredictionService:
         self._failures = FewLines(_log, api.name)
         self._coalescer: Coalescer | None = None
         if api.shared_calls:
-            self._coalescer = Coalescer(self._ask_for_many, api.shared_calls, api.shared_rows)
+            self._coalescer = Coalescer(self._ask_for_many, api.shared_calls, api.most_under_way, api.shared_rows)
 
     @contextmanager
     def slot(self) -> Iterator[None]:

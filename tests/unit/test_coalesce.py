@@ -76,10 +76,16 @@ class Requests(RuleBasedStateMachine):
         self.number = 0
         self.kept_hold_s, coalesce._LONGEST_HOLD_S = coalesce._LONGEST_HOLD_S, 0.0005
 
-    @initialize(calls_at_once=st.integers(1, 3), fast=st.booleans(), shared_rows=st.sampled_from([1, 1, 2, 4]))
-    def start(self, calls_at_once: int, fast: bool, shared_rows: int) -> None:
+    @initialize(
+        calls_at_once=st.integers(1, 3),
+        threads=st.integers(1, 3),
+        fast=st.booleans(),
+        shared_rows=st.sampled_from([1, 1, 2, 4]),
+    )
+    def start(self, calls_at_once: int, threads: int, fast: bool, shared_rows: int) -> None:
         self.calls_at_once, self.shared_rows = calls_at_once, shared_rows
-        self.coalescer = Coalescer(self.predictor.send, calls_at_once, shared_rows)
+        self.most_under_way = 2 * threads * calls_at_once
+        self.coalescer = Coalescer(self.predictor.send, calls_at_once, self.most_under_way, shared_rows)
         if fast:
             make_fast(self.coalescer)
 
@@ -142,22 +148,23 @@ class Requests(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
         """Who waits is in a call under way; or there are as many calls as may be, or predictions in them."""
-        under_way = self.predictor.under_way()
-        sent = {prediction.payload for call in under_way for prediction in call.predictions}
+        sent = self.sent()
         waiting = [payload for payload, task in self.asked.items() if not task.done() and payload not in sent]
-        if waiting and self.shared_rows > 1:
-            assert len([each for call in under_way for each in call.predictions]) == self.most_under_way()
+        if waiting and self.goes_by_predictions():
+            assert len(sent) >= self.most_under_way
         else:
-            assert not waiting or len(under_way) >= self.calls_at_once
+            assert not waiting or len(self.predictor.under_way()) >= self.calls_at_once
 
     @invariant()
     def no_more_are_under_way_than_are_made_ready(self) -> None:
-        if self.shared_rows > 1:
-            sent = [each for call in self.predictor.under_way() for each in call.predictions]
-            assert len(sent) <= self.most_under_way()
+        if self.goes_by_predictions():
+            assert len(self.sent()) <= self.most_under_way
 
-    def most_under_way(self) -> int:
-        return 2 * self.shared_rows * self.calls_at_once
+    def sent(self) -> set[bytes]:
+        return {prediction.payload for call in self.predictor.under_way() for prediction in call.predictions}
+
+    def goes_by_predictions(self) -> bool:
+        return self.shared_rows > 1 or self.coalescer.pace.together == 1
 
     @invariant()
     def no_call_is_for_nobody(self) -> None:
@@ -194,7 +201,7 @@ TestRequests.settings = settings(
 def run(scenario: Callable[[Coalescer, Predictor], Coroutine[Any, Any, None]]) -> None:
     async def play() -> None:
         predictor = Predictor()
-        coalescer = Coalescer(predictor.send, 1)
+        coalescer = Coalescer(predictor.send, 1, most_under_way=2)
         make_fast(coalescer)
         await scenario(coalescer, predictor)
 
@@ -240,7 +247,7 @@ def test_what_comes_at_once_goes_out_together() -> None:
 def test_those_who_were_answered_together_are_waited_for_where_runs_are_shared() -> None:
     async def play() -> None:
         predictor = Predictor()
-        coalescer = Coalescer(predictor.send, 1, shared_rows=4)
+        coalescer = Coalescer(predictor.send, 1, most_under_way=8, shared_rows=4)
         asked = await _ask(coalescer, 4)
         await asyncio.sleep(0.2)  # 5 ms are waited then, at most
         (call,) = predictor.calls
@@ -296,18 +303,48 @@ def test_whoever_leaves_in_any_moment_leaves_the_place_of_the_call(turns: int) -
     run(scenario)
 
 
-def test_a_slow_predictor_gets_each_request_as_it_comes() -> None:
+def test_a_slow_predictor_gets_each_request_alone_and_no_more_than_it_can_make_ready() -> None:
     async def play() -> None:
         predictor = Predictor()
-        coalescer = Coalescer(predictor.send, 1)
-        for _ in range(64):
-            coalescer.pace.note({"prepost": 1.0, "core": 20.0})
-        asked = await _ask(coalescer, 5)
-        assert [len(call.predictions) for call in predictor.calls] == [1] * 5
+        coalescer = make_slow(Coalescer(predictor.send, 1, most_under_way=4))
+        asked = await _ask(coalescer, 6)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 4
+        predictor.calls[1].result.set_result([answer_to(prediction) for prediction in predictor.calls[1].predictions])
+        await asyncio.wait_for(asked[1], 20)
+        await asyncio.sleep(0.01)
+        assert [call.predictions[0].payload for call in predictor.calls] == [b"0", b"1", b"2", b"3", b"4"]
         for task in asked:
             task.cancel()
 
     asyncio.run(play())
+
+
+def test_what_would_be_over_too_late_is_told_so_and_never_sent() -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = make_slow(Coalescer(predictor.send, 1, most_under_way=1))
+        first = await _ask(coalescer, 1)
+        # A prediction takes 21 ms: one with less than three times as much left is not begun.
+        late = asyncio.ensure_future(coalescer.predict(Prediction(b"late", b"{}"), 0.2))
+        await asyncio.sleep(0.15)
+        in_time = await _ask(coalescer, 1, first=1)
+        call = predictor.calls[0]
+        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        with pytest.raises(TritonCallError) as raised:
+            await late
+        assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        await asyncio.sleep(0.01)
+        assert [call.predictions[0].payload for call in predictor.calls] == [b"0", b"1"]
+        for task in [*first, *in_time]:
+            task.cancel()
+
+    asyncio.run(play())
+
+
+def make_slow(coalescer: Coalescer) -> Coalescer:
+    for _ in range(64):
+        coalescer.pace.note({"prepost": 1.0, "core": 20.0})
+    return coalescer
 
 
 def test_where_runs_are_shared_a_call_holds_as_many_unless_they_take_long() -> None:
