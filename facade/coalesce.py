@@ -49,6 +49,8 @@ class _Waiting:
     since: float
     answer: asyncio.Future[PredictorAnswer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     call: _Call | None = None
+    is_over: bool = False
+    """It had its time."""
 
     @property
     def deadline(self) -> float:
@@ -127,6 +129,7 @@ class Coalescer:
             async with asyncio.timeout(timeout_s):
                 return await waiting.answer
         except TimeoutError:
+            waiting.is_over = True
             raise _too_late(waiting) from None
         finally:
             self._give_up(waiting)
@@ -139,7 +142,8 @@ class Coalescer:
         waiting.answer.cancel()
         if waiting.call is None:
             self._waiting.remove(waiting)
-        elif not waiting.call.is_wanted() and waiting.call.task is not None:
+        # A call ends by its own limit, which is this one's, in a way that does not harm a Triton that was stopped.
+        elif not waiting.is_over and not waiting.call.is_wanted() and waiting.call.task is not None:
             waiting.call.task.cancel()
 
     def _start_calls(self) -> None:

@@ -98,9 +98,7 @@ class PredictionService:
 
     async def _ask_once(self, body: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
         if self._coalescer is not None:
-            return await self._lost_calls.run(
-                self.api.name, self._coalescer.predict(Prediction(body, context), timeout_s)
-            )
+            return await self._coalescer.predict(Prediction(body, context), timeout_s)
         ask = self._triton.stream if self.api.streaming else self._triton.predict
         return await self._lost_calls.run(
             self.api.name, ask(self.api.name, body, context, timeout_s, self.api.cancel_after_s)
@@ -122,7 +120,10 @@ class PredictionService:
         # What cannot be cancelled is made for nobody when clients leave: a moment's work, or little of it.
         quick = pace.together > 1 or (pace.is_short and self._in_flight <= _FEW)
         ask = self._triton.predict_quickly if quick else self._triton.predict_many
-        return await ask(self.api.name, payloads, contexts, timeout_s, self.api.cancel_after_s)
+        # What waits was not sent, and so is not lost with the process.
+        return await self._lost_calls.run(
+            self.api.name, ask(self.api.name, payloads, contexts, timeout_s, self.api.cancel_after_s)
+        )
 
     async def next_chunk(self, rest: PredictorStream, headers: RawHeaders) -> bytes | None:
         """The next chunk of an answer; None after the last. ``headers`` are the request's.

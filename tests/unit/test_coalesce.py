@@ -341,6 +341,32 @@ def test_what_would_be_over_too_late_is_told_so_and_never_sent() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_call_is_ended_for_a_client_that_leaves_and_ends_by_its_own_limit_for_one_that_is_late(leaves: bool) -> None:
+    ended = []
+
+    async def send(predictions: Sequence[Prediction], timeout_s: float) -> list[PredictorAnswer]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("from outside")
+            raise
+        raise AssertionError
+
+    async def play() -> None:
+        coalescer = Coalescer(send, 1, most_under_way=2)
+        asked = asyncio.ensure_future(coalescer.predict(Prediction(b"", b"{}"), 60.0 if leaves else 0.02))
+        await asyncio.sleep(0.01)
+        if leaves:
+            asked.cancel()
+        await asyncio.wait([asked], timeout=10)
+        await asyncio.sleep(0.01)
+        assert ended == (["from outside"] if leaves else [])
+        assert leaves or isinstance(asked.exception(), TritonCallError)
+
+    asyncio.run(play())
+
+
 def make_slow(coalescer: Coalescer) -> Coalescer:
     for _ in range(64):
         coalescer.pace.note({"prepost": 1.0, "core": 20.0})
