@@ -38,6 +38,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False, "no_repeat_ngram_size": 2, "max_new_tokens": 48},
     "beams": {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "max_length": 142, "min_length": 56},
 }
+# Where the prompt counts as part of the answer's length.
+DECODER_ONLY: dict[str, dict[str, Any]] = {"beams": {"max_length": None, "min_length": 0, "max_new_tokens": 64}}
+RESULT_COLUMNS = (
+    f"{'model':8}{'way':8}{'eager/s':>9}{'compiled/s':>12}{'ratio':>7}{'equal':>7}{'excused':>9}{'different':>11}"
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ def inputs() -> list[torch.Tensor]:
     return [torch.randint(EOS + 1, VOCABULARY, (1, length), generator=generator) for length in lengths]
 
 
+def how_to_generate(model: Any, way: str) -> dict[str, Any]:
+    return WAYS[way] if model.config.is_encoder_decoder else {**WAYS[way], **DECODER_ONLY.get(way, {})}
+
+
 def compile_model(name: str, folder: Path) -> Path:
     """The build's folder. One that is there is taken as it is."""
     build = folder / "build"
@@ -71,7 +80,8 @@ def compile_model(name: str, folder: Path) -> Path:
         return build
     shutil.copytree(HERE / "project", folder)
     for number, ids in enumerate(inputs()[:2]):
-        for way, how in WAYS.items():
+        for way in WAYS:
+            how = how_to_generate(make_model(name), way)
             (folder / f"sample-{way}-{number}.json").write_text(json.dumps({"ids": ids[0].tolist(), "how": how}))
     api = {"name": name, "kind": "RealtimeAPI", "predictor": {"type": "python", "path": "predictor.py"}}
     api["predictor"]["config"] = {"model": name}  # type: ignore[index]
@@ -104,7 +114,7 @@ def measure(name: str, build: Path, repeats: int) -> list[Row]:
 
 
 def _measure_way(name: str, way: str, eager: Any, compiled: Any, cores: Any, repeats: int) -> Row:
-    how, asked = WAYS[way], inputs()
+    how, asked = how_to_generate(eager, way), inputs()
     for model in (eager, compiled):
         generate(model, asked[:1], how)
     before = sum(sum(core.counts.eager.values()) for core in cores)
@@ -139,9 +149,23 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = []
+    print(RESULT_COLUMNS)
     with tempfile.TemporaryDirectory(prefix="generation-") as work:
         for name in asked.only or MODELS:
-            rows += measure(name, compile_model(name, (asked.builds or Path(work)) / name), asked.repeats)
+            found = measure(name, compile_model(name, (asked.builds or Path(work)) / name), asked.repeats)
+            write_rows(found)
+            for row in found:
+                print(
+                    f"{row.model:8}{row.way:8}{row.eager_tokens_s:9}{row.compiled_tokens_s:12}{row.ratio:7}{row.equal:7}"
+                    f"{row.excused:9}{row.different:11}",
+                    flush=True,
+                )
+            rows += found
+    sys.exit(any(row.different for row in rows))
+
+
+def write_rows(rows: list[Row]) -> None:
+    """In place of those of the same model, so that a run that ends early loses no other."""
     import onnxruntime
     import transformers
 
@@ -152,18 +176,11 @@ def main() -> None:
         "transformers": transformers.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
-    kept = json.loads(RESULTS.read_text())["rows"] if asked.only and RESULTS.exists() else []
-    kept = [row for row in kept if row["model"] not in {each.model for each in rows}]
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": kept + [asdict(row) for row in rows]}, indent=2) + "\n")
-    print(
-        f"{'model':8}{'way':8}{'eager/s':>9}{'compiled/s':>12}{'ratio':>7}{'equal':>7}{'excused':>9}{'different':>11}"
-    )
-    for row in rows:
-        print(
-            f"{row.model:8}{row.way:8}{row.eager_tokens_s:9}{row.compiled_tokens_s:12}{row.ratio:7}{row.equal:7}"
-            f"{row.excused:9}{row.different:11}"
-        )
-    sys.exit(any(row.different for row in rows))
+    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    rows_by_model = {name: [row for row in kept if row["model"] == name] for name in MODELS}
+    rows_by_model[rows[0].model] = [asdict(row) for row in rows]
+    ordered = [row for name in MODELS for row in rows_by_model[name]]
+    RESULTS.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
