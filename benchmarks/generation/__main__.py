@@ -38,11 +38,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False, "no_repeat_ngram_size": 2, "max_new_tokens": 48},
     "beams": {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "max_length": 142, "min_length": 56},
 }
-# Where the prompt counts as part of the answer's length.
-DECODER_ONLY: dict[str, dict[str, Any]] = {"beams": {"max_length": None, "min_length": 0, "max_new_tokens": 64}}
-RESULT_COLUMNS = (
-    f"{'model':8}{'way':8}{'eager/s':>9}{'compiled/s':>12}{'ratio':>7}{'equal':>7}{'excused':>9}{'different':>11}"
-)
+# A decoder's prompt counts as part of its answer's length.
+LENGTHS = ("max_length", "min_length")
+DECODER_TOKENS = 64
+COLUMNS = "{:8}{:8}{:>9}{:>12}{:>7}{:>7}{:>9}{:>11}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,10 @@ def inputs() -> list[torch.Tensor]:
 
 
 def how_to_generate(model: Any, way: str) -> dict[str, Any]:
-    return WAYS[way] if model.config.is_encoder_decoder else {**WAYS[way], **DECODER_ONLY.get(way, {})}
+    if model.config.is_encoder_decoder or "max_length" not in WAYS[way]:
+        return WAYS[way]
+    kept = {name: value for name, value in WAYS[way].items() if name not in LENGTHS}
+    return {**kept, "max_new_tokens": DECODER_TOKENS}
 
 
 def compile_model(name: str, folder: Path) -> Path:
@@ -149,17 +151,14 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = []
-    print(RESULT_COLUMNS)
+    print(COLUMNS.format("model", "way", "eager/s", "compiled/s", "ratio", "equal", "excused", "different"))
     with tempfile.TemporaryDirectory(prefix="generation-") as work:
         for name in asked.only or MODELS:
             found = measure(name, compile_model(name, (asked.builds or Path(work)) / name), asked.repeats)
             write_rows(found)
             for row in found:
-                print(
-                    f"{row.model:8}{row.way:8}{row.eager_tokens_s:9}{row.compiled_tokens_s:12}{row.ratio:7}{row.equal:7}"
-                    f"{row.excused:9}{row.different:11}",
-                    flush=True,
-                )
+                shown = row.model, row.way, row.eager_tokens_s, row.compiled_tokens_s, row.ratio
+                print(COLUMNS.format(*shown, row.equal, row.excused, row.different), flush=True)
             rows += found
     sys.exit(any(row.different for row in rows))
 
