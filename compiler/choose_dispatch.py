@@ -34,13 +34,18 @@ def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str |
         return Dispatch("passed turn", max(2, min(MOST_AT_ONCE, largest_batch(cores))), None)
     rows = rows_of_shared_runs(cores)
     if turn_refused is None and rows > 1:
-        return sharing_dispatch(rows)
+        return sharing_dispatch(rows, runs_at_once(cores))
     return Dispatch("in turn", 1, turn_refused)
 
 
-def sharing_dispatch(rows: int) -> Dispatch:
-    """While a run of so many rows goes on, the calls of the next are made ready."""
-    return Dispatch("passed turn", min(MOST_AT_ONCE, 2 * rows), None, rows)
+def sharing_dispatch(rows: int, runs: int) -> Dispatch:
+    """While ``runs`` of so many rows go on, the calls of the next are made ready."""
+    return Dispatch("passed turn", min(MOST_AT_ONCE, (runs + 1) * rows), None, rows)
+
+
+def runs_at_once(cores: Sequence[Core]) -> int:
+    """Of a core's graph, in one process: a full one may begin on each of the engine's threads."""
+    return max((core.threads for core in cores if core.placement == "local" and core.shared_run), default=1)
 
 
 def rows_of_shared_runs(cores: Sequence[Core]) -> int:

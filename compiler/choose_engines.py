@@ -59,7 +59,7 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
         reason += reduced
     call_ms = min((each.compiled_p50_ms for attempt in used for each in attempt.measurements), default=0.0)
     tried = [each for each in candidates if each.attempt.label == label]
-    shared = choose_shared_run(tried, chosen.core.engine, project.settings.max_batch)
+    shared = choose_shared_run(tried, chosen.core.engine, project.settings)
     served = replace(chosen.core, placement=placement, call_ms=call_ms, shared_run=shared)
     if placement == "remote":
         settings = project.settings

@@ -5,48 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cortex_compile.compiler.artifacts import Candidate, SizePoint
+from cortex_compile.compiler.artifacts import Candidate, CompileSettings, SizePoint
 from cortex_compile.python_backend.manifest import SharedRun, Variant
 
 __all__ = ["choose_shared_run"]
 
-# A row must cost so much less than alone to be worth a wait, and may cost so much more than at its best.
+# A row must cost so much less than alone to be worth a wait, and may cost so much more than at its best: who is in a
+# large run waits for all of it, and what a run of several threads leaves idle another uses.
 _WORTH = 0.9
-_NEAR = 1.05
+_NEAR = {"latency": 1.15, "throughput": 1.05}
 # Smaller runs have the cost of a call for fewer rows.
 _LEAST_ROWS = 8
 
 
-def choose_shared_run(candidates: Sequence[Candidate], engine: str, most_rows: int | None) -> SharedRun | None:
+def choose_shared_run(candidates: Sequence[Candidate], engine: str, settings: CompileSettings) -> SharedRun | None:
     """None where a run of several rows takes as long as so many runs, or is not proven, for all ways of calling it.
 
     Args:
         candidates: those of the chosen engine, a variant each.
-        most_rows: what the author allows.
+        settings: their ``max_batch`` is what the author allows.
     """
     if engine == "tensorrt":  # its calls may be on a GPU; batches there are Triton's
         return None
     proven = [each for each in candidates if each.variant is not None and each.variant.may_share_runs]
-    found = [_of_variant(each, most_rows) for each in proven]
+    found = [_of_variant(each, settings) for each in proven]
     return max((shared for shared in found if shared is not None), key=lambda shared: shared.cells, default=None)
 
 
-def _of_variant(candidate: Candidate, most_rows: int | None) -> SharedRun | None:
-    variant = candidate.variant
+def _of_variant(candidate: Candidate, settings: CompileSettings) -> SharedRun | None:
+    variant, most_rows = candidate.variant, settings.max_batch
     assert variant is not None
     curves = [curve for curve in candidate.attempt.curves if curve.dimension == variant.batch_dimension]
     points = [point for curve in curves for point in curve.points if most_rows is None or point.size <= most_rows]
-    rows = _rows(points)
+    rows = _rows(points, _NEAR[settings.objective])
     sizes = _typical_sizes(variant)
     return None if rows is None or sizes is None else SharedRun(rows, rows * math.prod(sizes))
 
 
-def _rows(points: Sequence[SizePoint]) -> int | None:
+def _rows(points: Sequence[SizePoint], near_enough: float) -> int | None:
     cost = {point.size: point.compiled_ms / point.size for point in points}
     least = min(cost.values(), default=0.0)
     if 1 not in cost or least > _WORTH * cost[1]:
         return None
-    near = sorted(size for size, of_a_row in cost.items() if of_a_row <= _NEAR * least and size > 1)
+    near = sorted(size for size, of_a_row in cost.items() if of_a_row <= near_enough * least and size > 1)
     return next((size for size in near if size >= _LEAST_ROWS), near[-1] if near else None)
 
 

@@ -56,12 +56,11 @@ def _with_threads(found: Configuration, as_it_is: Configuration) -> Configuratio
 
 def _local(manifest: Manifest, cpus: int) -> Iterator[Configuration]:
     locally = [replace(core, placement="local") for core in manifest.cores]
-    shared = sharing_dispatch(rows_of_shared_runs(locally))
+    rows = rows_of_shared_runs(locally)
     for processes, threads in _shares(cpus):
-        if shared.shared_rows > 1:
-            yield Configuration(
-                "local", processes, threads, "passed turn", shared.threads, shared_rows=shared.shared_rows
-            )
+        if rows > 1:
+            shared = sharing_dispatch(rows, threads)
+            yield Configuration("local", processes, threads, "passed turn", shared.threads, shared_rows=rows)
         yield Configuration("local", processes, threads, "in turn", 1)
         if any(core.call_ms > 1.0 for core in manifest.cores):
             # As many calls as there are cores for, and a request in Python meanwhile.

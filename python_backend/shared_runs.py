@@ -2,7 +2,8 @@
 
 A run of several rows costs less than as many runs of one, up to a size that was measured. Nobody waits for company that
 may not come: a run begins as soon as no request is in the predictor's Python any more, where it could come from, or the
-run is full; and in any case after about the time that a call takes alone.
+run is full; and in any case after about the time that a call takes alone. Beside a run another begins if it is full and
+the engine has more than one thread: in each of a run's steps its threads wait for each other, and other runs use that.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class SharingSession:
         self._sizes = [places[0] for name in others if (places := axes_of(variant, name))]
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
-        self._is_running = False
+        self._runs = 0
+        self._most_runs = core.threads
         self._free_since_s = 0.0
         self._expected_cells = 0
         self._expected_until_s = 0.0
@@ -113,15 +115,19 @@ class SharingSession:
 
     def _take(self, call: _Call) -> tuple[list[_Call], float]:
         """The calls to run now, of which ``call`` is the first; or none, and how long its thread may sleep."""
-        if self._is_running or call.is_done or not self._waiting or self._waiting[0] is not call:
+        if self._runs >= self._most_runs or call.is_done or not self._waiting or self._waiting[0] is not call:
             return [], -1
         members = self._fitting()
+        if self._runs and not self._is_full(members):
+            return [], -1
         left_s = self._until_s(call, members) - time.perf_counter()
         if left_s > 0:
             return [], left_s
         for member in members:
             self._waiting.remove(member)
-        self._is_running = True
+        self._runs += 1
+        if self._waiting:
+            self._waiting[0].wake()
         return members, 0.0
 
     def _until_s(self, call: _Call, members: Sequence[_Call]) -> float:
@@ -163,7 +169,7 @@ class SharingSession:
                 else:
                     call.results = result
                 call.wake()
-            self._is_running = False
+            self._runs -= 1
             self._free_since_s = ended_s
             self._expected_cells = cells
             self._expected_until_s = ended_s + _RETURN_SHARE * (ended_s - started_s)
@@ -202,5 +208,5 @@ class SharingSession:
 
     def _wake_first(self) -> None:
         with self._lock:
-            if self._waiting and not self._is_running:
+            if self._waiting and not self._runs:
                 self._waiting[0].wake()

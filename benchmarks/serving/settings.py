@@ -1,4 +1,4 @@
-"""Which workers, threads and batches each server gets: those with which it answers most at eight clients."""
+"""Which workers, threads and batches each server gets: those with which it answers most to many clients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .servers import OURS, DoesNotServe, cores_of, running
 from .workloads import MACHINE, ONE_CORE, Workload
 
 _SECONDS = 3.0
+# More only wait, for any server.
+_MANY_CLIENTS = 32
 _WAITING_WORKERS = 1
 
 
@@ -46,11 +48,12 @@ def choose_setting(server: str, workload: Workload, track: str, results: Results
     if len(found) == 1:
         results.put_setting(key, found[0])
         return found[0]
+    clients = min(_MANY_CLIENTS, max(workload.clients))
     rates: dict[Setting, float] = {}
     for candidate in found:
         try:
             with running(server, workload, candidate, track) as served:
-                rates[candidate] = measure(served, Load(clients=8), _SECONDS).per_second
+                rates[candidate] = measure(served, Load(clients=clients), _SECONDS).per_second
             print(f"{key}: {candidate} answers {rates[candidate]:.0f}/s", flush=True)
         except DoesNotServe as error:
             print(f"{key}: {candidate}: {error}", flush=True)

@@ -49,7 +49,7 @@ VARIANT = Variant(
 )
 
 
-def core(rows: int, call_ms: float = 5.0) -> Core:
+def core(rows: int, call_ms: float = 5.0, threads: int = 1) -> Core:
     return Core(
         name="net",
         path="predictor.net",
@@ -59,7 +59,7 @@ def core(rows: int, call_ms: float = 5.0) -> Core:
         attributes=(),
         engine="onnxruntime",
         placement="local",
-        threads=1,
+        threads=threads,
         weights_file=None,
         parameters=(),
         variants=(VARIANT,),
@@ -106,9 +106,9 @@ def assert_answers(values: Sequence[int], found: list[Any]) -> None:
 
 
 class World:
-    def __init__(self, rows: int = 4, call_ms: float = 5.0) -> None:
+    def __init__(self, rows: int = 4, call_ms: float = 5.0, threads: int = 1) -> None:
         self.turn, self.engine = Turn(), Engine()
-        self.session = SharingSession(self.engine, VARIANT, core(rows, call_ms), self.turn)
+        self.session = SharingSession(self.engine, VARIANT, core(rows, call_ms, threads), self.turn)
 
     def ask_all(self, calls: Sequence[Sequence[int]]) -> list[Any]:
         """Those after the first while the first is in the engine; the answers in order, exceptions among them."""
@@ -148,6 +148,54 @@ def test_what_comes_during_a_run_shares_the_next_up_to_its_size() -> None:
     for values, found in zip(calls, world.ask_all(calls), strict=True):
         assert_answers(values, found)
     assert world.engine.shapes == [(1, 8), (4, 8), (2, 8)]
+
+
+def test_a_full_run_begins_beside_another_where_the_engine_has_a_thread_more() -> None:
+    world = World(rows=4, threads=2)
+    world.engine.go.clear()
+    with ThreadPoolExecutor(10) as threads:
+        asked = [threads.submit(ask, world.turn, world.session, call(0))]
+        world.wait_until_runs(1)
+        for number in range(1, 4):
+            asked.append(threads.submit(ask, world.turn, world.session, call(number)))
+            world.wait_until_waiting(number)
+        time.sleep(0.05)
+        assert world.engine.shapes == [(1, 1)]  # three are no full run
+        asked.append(threads.submit(ask, world.turn, world.session, call(4)))
+        world.wait_until_runs(2)
+        for number in range(5, 10):
+            asked.append(threads.submit(ask, world.turn, world.session, call(number)))
+            world.wait_until_waiting(number - 4)
+        time.sleep(0.05)
+        assert world.engine.shapes == [(1, 1), (4, 1)]  # and no more than there are threads
+        world.engine.go.set()
+        for number, each in enumerate(asked):
+            assert_answers((number,), each.result(LONG_S))
+    assert world.engine.shapes[2:] == [(4, 1), (1, 1)]
+
+
+def test_runs_that_end_at_once_are_followed_by_as_many() -> None:
+    world = World(rows=4, threads=2)
+    world.engine.go.clear()
+    with ThreadPoolExecutor(16) as threads:
+        asked = [threads.submit(ask, world.turn, world.session, call(number)) for number in range(8)]
+        world.wait_until_runs(2)
+        world.wait_until_waiting(8 - sum(rows for rows, _ in world.engine.shapes))
+        waiting = len(world.session._waiting)
+        for number in range(8, 16 - waiting):
+            asked.append(threads.submit(ask, world.turn, world.session, call(number)))
+            world.wait_until_waiting(waiting + number - 7)
+        with world.session._lock:
+            world.engine.go.set()
+            end = time.monotonic() + LONG_S
+            while len(world.engine.took_s) < 2:
+                assert time.monotonic() < end
+                time.sleep(0.0005)
+            world.engine.go.clear()
+        world.wait_until_runs(4)  # the eight that wait are two full runs
+        world.engine.go.set()
+        for number, each in enumerate(asked):
+            assert_answers((number,), each.result(LONG_S))
 
 
 def test_unlike_lengths_are_filled_up_to_their_bucket_and_cut_again() -> None:
@@ -302,7 +350,8 @@ def test_a_call_of_several_rows_gets_all_of_them() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_at_full_speed_each_request_gets_its_own(seed: int) -> None:
-    world = World(rows=random.Random(seed).choice([2, 4, 8]), call_ms=random.Random(seed).choice([0.0, 1.0, 20.0]))
+    chosen = random.Random(seed)
+    world = World(chosen.choice([2, 4, 8]), chosen.choice([0.0, 1.0, 20.0]), threads=1 + seed % 2)
     inside = 0
     most_inside = 0
 
@@ -331,6 +380,7 @@ def test_at_full_speed_each_request_gets_its_own(seed: int) -> None:
         list(threads.map(answer, range(1500)))
     assert most_inside == 1
     assert not world.session._waiting
+    assert not world.session._runs
     assert max(rows * length for rows, length in world.engine.shapes) <= max(world.session._most_cells, 21)
     assert any(rows > 1 for rows, _ in world.engine.shapes)
 
