@@ -1,7 +1,7 @@
 """``python -m benchmarks.generation``: tokens each second, eager and compiled, and whether they are the same tokens.
 
 Each model is compiled by the command, as a user would, and its build is read by the runtime that serves it. Writes
-benchmarks/results/generation.json.
+benchmarks/results/generation.json and the figures in docs/generation.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -29,10 +27,11 @@ from cortex_compile.python_backend.exchange import exchange_cores
 from cortex_compile.python_backend.manifest import read_manifest
 
 from .compare_tokens import Generated, compare
+from .document import write_document
 from .project.models import EOS, MODELS, VOCABULARY, make_model
+from .results import Row, read_results, write_rows
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results" / "generation.json"
 INPUTS = 20
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False, "no_repeat_ngram_size": 2, "max_new_tokens": 48},
@@ -42,24 +41,6 @@ WAYS: dict[str, dict[str, Any]] = {
 LENGTHS = ("max_length", "min_length")
 DECODER_TOKENS = 64
 COLUMNS = "{:8}{:8}{:>9}{:>12}{:>7}{:>7}{:>9}{:>11}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model generating in one way on all inputs."""
-
-    model: str
-    way: str
-    eager_tokens_s: float
-    compiled_tokens_s: float
-    ratio: float
-    equal: int
-    excused: int
-    different: int
-    distinct_tokens: int
-    distinct_outputs: int
-    ran_eager: int
-    """Calls of a compiled module that no graph was proven for."""
 
 
 def inputs() -> list[torch.Tensor]:
@@ -156,30 +137,12 @@ def main() -> None:
         for name in asked.only or MODELS:
             found = measure(name, compile_model(name, (asked.builds or Path(work)) / name), asked.repeats)
             write_rows(found)
+            write_document(read_results())
             for row in found:
                 shown = row.model, row.way, row.eager_tokens_s, row.compiled_tokens_s, row.ratio
                 print(COLUMNS.format(*shown, row.equal, row.excused, row.different), flush=True)
             rows += found
     sys.exit(any(row.different for row in rows))
-
-
-def write_rows(rows: list[Row]) -> None:
-    """In place of those of the same model, so that a run that ends early loses no other."""
-    import onnxruntime
-    import transformers
-
-    machine = {
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "onnxruntime": onnxruntime.__version__,
-    }
-    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-    rows_by_model = {name: [row for row in kept if row["model"] == name] for name in MODELS}
-    rows_by_model[rows[0].model] = [asdict(row) for row in rows]
-    ordered = [row for name in MODELS for row in rows_by_model[name]]
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
