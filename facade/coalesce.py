@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -141,7 +142,8 @@ class Coalescer:
             return
         waiting.answer.cancel()
         if waiting.call is None:
-            self._waiting.remove(waiting)
+            with suppress(ValueError):  # it was just seen to be over
+                self._waiting.remove(waiting)
         # A call ends by its own limit, which is this one's, in a way that does not harm a Triton that was stopped.
         elif not waiting.is_over and not waiting.call.is_wanted() and waiting.call.task is not None:
             waiting.call.task.cancel()
@@ -177,11 +179,15 @@ class Coalescer:
         taken: list[_Waiting] = []
         size = 0
         while self._waiting and len(taken) < min(room, self.pace.together):
-            if self._waiting[0].is_too_late(self.pace.usual_s):
-                late = self._waiting.popleft()
-                late.answer.set_exception(_too_late(late))
+            first = self._waiting[0]
+            if first.answer.done():  # its client has just left
+                self._waiting.popleft()
                 continue
-            size += len(self._waiting[0].prediction.payload)
+            if first.is_too_late(self.pace.usual_s):
+                self._waiting.popleft()
+                first.answer.set_exception(_too_late(first))
+                continue
+            size += len(first.prediction.payload)
             if taken and size > LARGEST_SHARED_BYTES:
                 break
             taken.append(self._waiting.popleft())

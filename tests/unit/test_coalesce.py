@@ -341,6 +341,37 @@ def test_what_would_be_over_too_late_is_told_so_and_never_sent() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("timeout_s", [0.2, 60.0])
+def test_whoever_leaves_in_the_very_turn_in_which_a_place_is_free_is_nobodys_fault(
+    timeout_s: float, turns: int
+) -> None:
+    async def play() -> None:
+        faults: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        predictor = Predictor()
+        coalescer = make_slow(Coalescer(predictor.send, 1, most_under_way=1))
+        first = await _ask(coalescer, 1)
+        leaving = asyncio.ensure_future(coalescer.predict(Prediction(b"gone", b"{}"), timeout_s))
+        await asyncio.sleep(0.15)  # of 0.2 s, less than three predictions take is left then
+        after = await _ask(coalescer, 1, first=1)
+        call = predictor.calls[0]
+        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving], timeout=10)
+        await asyncio.sleep(0.01)
+        assert leaving.cancelled() or isinstance(leaving.exception(), TritonCallError)
+        assert timeout_s > 1 or b"gone" not in [call.predictions[0].payload for call in predictor.calls]
+        assert predictor.calls[-1].predictions[0].payload == b"1"
+        assert not faults
+        for task in [*first, *after]:
+            task.cancel()
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_call_is_ended_for_a_client_that_leaves_and_ends_by_its_own_limit_for_one_that_is_late(leaves: bool) -> None:
     ended = []
