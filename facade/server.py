@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -105,6 +106,9 @@ async def _run(
             tell(app.serial)
 
         follow(lambda changed: _call_in(loop, take, changed))
+        # What is there now stays: looking through it for garbage again and again would hold up requests.
+        gc.collect()
+        gc.freeze()
         try:
             await server.serve(sockets=[listener])
         finally:

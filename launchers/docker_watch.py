@@ -1,7 +1,7 @@
 """The watch over a container: its log is followed, and one that ends or is no longer ready is started again.
 
 Docker's own restart policy is not used: it would start a container again whose launcher is gone, tells nobody, and sees
-neither a server that hangs nor a Python process that died (which Triton's readiness tells since 25.12).
+neither a server that hangs nor a Python process that died or was stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cortex_compile.launchers.docker_stubs import ContainerStubs
+
 _LOOK_EVERY_S = 0.5
+# The engine runs ps for it.
+_LOOK_AT_STUBS_EVERY_S = 1.0
 # A server that repairs or loads something may be not ready for a while.
 _UNREADY_FOR_S = 20.0
 _REPAIRS, _WITHIN_S = 5, 600.0
@@ -32,6 +36,7 @@ class Watch:
         self.repairs: dict[str, int] = {}
         """How often the container was started again, by reason."""
         self._container = container
+        self._stubs = ContainerStubs(container)
         self._log = log
         self._tell = tell
         self._repairs: deque[float] = deque(maxlen=_REPAIRS)
@@ -57,6 +62,7 @@ class Watch:
 
     def _watch(self, is_ready: Callable[[], bool]) -> None:
         last_ready = time.monotonic()
+        stubs_seen = 0.0
         while self.status is None and not self._ending.wait(_LOOK_EVERY_S):
             try:
                 self._container.reload()
@@ -64,11 +70,27 @@ class Watch:
                     last_ready = self._repair("ended", what_ended_it(self._container.attrs["State"], None))
                 elif is_ready():
                     last_ready, self.fault = time.monotonic(), None
+                    if last_ready - stubs_seen > _LOOK_AT_STUBS_EVERY_S:
+                        stubs_seen = last_ready
+                        last_ready = self._look_at_stubs() or last_ready
                 elif time.monotonic() - last_ready > _UNREADY_FOR_S:
                     self._container.stop(timeout=_STOP_S)
                     last_ready = self._repair("silent", f"Triton was not ready for {_UNREADY_FOR_S:g} s")
             except Exception as error:
                 self._give_up(f"the Docker engine does not answer, or the container is gone ({error})")
+
+    def _look_at_stubs(self) -> float | None:
+        """As ``_repair``, of a container in which one is not well."""
+        try:
+            what = self._stubs.look()
+        except Exception:  # it has just ended, which is seen when it is looked at again
+            return None
+        if what is None:
+            return None
+        # Triton would wait for what the process was at.
+        self._container.kill()
+        self._container.wait()
+        return self._repair("process", what)
 
     def _repair(self, reason: str, what: str) -> float:
         now = time.monotonic()
@@ -78,7 +100,8 @@ class Watch:
         self._repairs.append(now)
         self.fault = "it ended, and is started again"
         self.repairs = {**self.repairs, reason: self.repairs.get(reason, 0) + 1}
-        self._tell(f"{what}; starting it again.")
+        self._tell(f"{what[:1].upper()}{what[1:]}; starting it again.")
+        self._stubs.forget()
         self.start_container()
         # As long as loading takes, which has no limit of ours, readiness is not asked for.
         return time.monotonic() + _WITHIN_S

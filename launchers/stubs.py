@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 # The name that Triton gives an instance stands on the stub's command line: MODEL_GROUP_NUMBER.
 _INSTANCE = re.compile(r"(?P<model>.+)_\d+_\d+")
-_STUB = "triton_python_backend_stub"
-_STOPPED, _ZOMBIE = "T", "Z"
+STUB = "triton_python_backend_stub"
+STOPPED, ZOMBIE = "T", "Z"
+"""States of a process, as the system writes them."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class ProcessState:
 
     @property
     def is_stopped(self) -> bool:
-        return self.state == _STOPPED
+        return self.state == STOPPED
 
     @property
     def has_ended(self) -> bool:
-        return self.state == _ZOMBIE
+        return self.state == ZOMBIE
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ def how_it_ended(exit_code: int) -> str:
     if name == "SIGKILL":
         return "was killed (SIGKILL: by somebody, or by the system because the machine had no memory left)"
     return f"crashed ({name})"
+
+
+def model_of_command(arguments: Sequence[str]) -> str | None:
+    """The model of a stub with this command line."""
+    return next((found["model"] for each in reversed(arguments) if (found := _INSTANCE.fullmatch(each))), None)
 
 
 class StubList:
@@ -104,6 +111,6 @@ class StubList:
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             return None
-        if Path(arguments[0]).name != _STUB:
+        if Path(arguments[0]).name != STUB:
             return ""  # it is about to become one: tritonserver starts a stub by a shell
-        return next((found["model"] for each in reversed(arguments) if (found := _INSTANCE.fullmatch(each))), None)
+        return model_of_command(arguments)

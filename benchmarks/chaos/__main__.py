@@ -10,8 +10,9 @@ import time
 import traceback
 
 from .builds import build_all
+from .container import make_image
 from .document import write_document
-from .faults import FAULTS
+from .faults import FAULTS, IN_CONTAINERS
 from .results import put_row
 from .stage import Fault, Row, Skipped, Stage
 
@@ -22,14 +23,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(FAULTS), metavar="NAME", help="play this fault")
     parser.add_argument("--quick", action="store_true", help="shorter overload and shorter stops")
+    parser.add_argument("--container", action="store_true", help="make an image for Triton in a container, with Docker")
     parser.add_argument("--list", action="store_true", help="only name the faults")
     asked = parser.parse_args()
-    names = asked.only or list(FAULTS)
+    names = asked.only or [name for name in FAULTS if asked.container or name not in IN_CONTAINERS]
     if asked.list:
         print("\n".join(f"{name:28} {FAULTS[name].breaks}" for name in names))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
-    stage = Stage(build_all(), asked.quick)
+    builds = build_all()
+    stage = Stage(builds, asked.quick, make_image(builds["near"]) if asked.container else None)
     print(_COLUMNS.format("fault", "requests", "right", "error", "wrong", "lost", "cut", "healthy"), flush=True)
     rows = []
     try:

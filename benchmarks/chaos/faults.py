@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     client_faults,
+    container_faults,
     crash_loop,
     ending_faults,
     engine_faults,
@@ -14,7 +15,7 @@ from . import (
     update_faults,
 )
 
-__all__ = ["FAULTS"]
+__all__ = ["FAULTS", "IN_CONTAINERS"]
 
 _FILES = (
     predictor_faults,
@@ -24,8 +25,10 @@ _FILES = (
     process_faults,
     update_faults,
     resource_faults,
+    container_faults,
     crash_loop,
     ending_faults,
 )
 
 FAULTS = {fault.name: fault for file in _FILES for fault in file.FAULTS}
+IN_CONTAINERS = {fault.name for fault in container_faults.FAULTS}

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from .regularly import Regularly
 from .server import Server
 from .traffic import Sent, Traffic, count_kinds
 
 __all__ = ["Check", "Fault", "Row", "Skipped", "Stage"]
+
+AnyServer = TypeVar("AnyServer", bound=Server)
 
 _LOOK_EVERY_S = 0.05
 _QUIET_S = 1.0
@@ -74,11 +77,15 @@ class Fault:
 
 
 class Stage:
-    """Faults that leave a server healthy share one. ``row`` is that of the fault that is played."""
+    """Faults that leave a server healthy share one. ``row`` is that of the fault that is played.
 
-    def __init__(self, builds: Mapping[str, Path], quick: bool) -> None:
+    ``image`` is one for Triton in a container; None where there is none.
+    """
+
+    def __init__(self, builds: Mapping[str, Path], quick: bool, image: str | None = None) -> None:
         self.builds = builds
         self.quick = quick
+        self.image = image
         self.row = Row("")
         self._shared: Server | None = None
         self._strikes = 0
@@ -103,7 +110,7 @@ class Stage:
             self._strikes = 0
 
     @contextmanager
-    def own_server(self, server: Server) -> Iterator[Server]:
+    def own_server(self, server: AnyServer) -> Iterator[AnyServer]:
         """One that is used for this fault alone."""
         try:
             yield server

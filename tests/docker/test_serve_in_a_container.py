@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -82,6 +83,23 @@ def test_a_killed_container_is_repaired(
         assert wait_until(lambda: httpx.get(f"{contained.url}/readyz", timeout=30).status_code == 200, timeout_s=60)
         assert ask(contained.url, sample)["payload"] == before["payload"]
         assert "was killed (exit status 137)" in contained.errors.read_text()
+
+
+def test_a_predictors_process_that_ends_is_repaired_with_its_container(
+    engine: Any, builds: dict[str, Path], echo_image: Image, nothing_left: Callable[[], list[str]]
+) -> None:
+    """Triton 2.51 says that it is ready all the same, and never answers for that model again."""
+    sample = ROOT / "examples" / "echo" / "sample.json"
+    with serving(builds["echo"], "--runtime", "docker", "--image", echo_image.tag, apis=1) as contained:
+        before = ask(contained.url, sample)
+        processes = container_of(engine, contained.process.pid).top(ps_args="-eo pid,args")["Processes"]
+        (stub,) = [int(pid) for pid, command in processes if "triton_python_backend_stub" in command.split()[0]]
+        time.sleep(2.5)  # it was looked at
+        os.kill(stub, signal.SIGKILL)
+        assert wait_until(lambda: "starting it again" in contained.errors.read_text(), timeout_s=30)
+        assert wait_until(lambda: httpx.get(f"{contained.url}/readyz", timeout=30).status_code == 200, timeout_s=60)
+        assert ask(contained.url, sample)["payload"] == before["payload"]
+        assert "The process of 'echo' ended; starting it again." in contained.errors.read_text()
 
 
 def test_a_killed_launcher_leaves_no_container(
