@@ -22,7 +22,7 @@ class Model:
             encoder_ffn_dim=1024,
             decoder_ffn_dim=1024,
             max_position_embeddings=512,
-            init_std=0.15,  # wide enough that one token is clearly likelier than another
+            init_std=0.1,  # so that the likeliest tokens are the same with any number of threads, and in float64
         )
         self.net = BartForConditionalGeneration(config).eval()
 
