@@ -47,7 +47,12 @@ def test_one_that_ended_is_named_whether_triton_took_it_or_not() -> None:
 def test_one_that_is_stopped_is_seen_twice() -> None:
     container = Container(SERVER, stub("7", "near"))
     stubs = ContainerStubs(container)
-    for state, said in (("Tl", None), ("Sl", None), ("Tl", None), ("Tl", "the process of 'near' was stopped (SIGSTOP)")):
+    for state, said in (
+        ("Tl", None),
+        ("Sl", None),
+        ("Tl", None),
+        ("Tl", "the process of 'near' was stopped (SIGSTOP)"),
+    ):
         container.rows = [SERVER, stub("7", "near", state=state)]
         assert stubs.look() == said
 

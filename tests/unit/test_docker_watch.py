@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ class Container:
     """Runs after ``start``, until it is ended."""
 
     def __init__(self) -> None:
-        self.status, self.starts, self.gone = "created", 0, False
+        self.status, self.starts, self.gone, self.has_stub = "created", 0, False, True
         self.attrs: dict[str, Any] = {"State": {"ExitCode": 0}}
         self.started = threading.Semaphore(0)
 
@@ -37,6 +38,17 @@ class Container:
     def end(self, code: int) -> None:
         self.attrs["State"] = {"ExitCode": code}
         self.status = "exited"
+
+    def top(self, ps_args: str) -> dict[str, Any]:
+        server = ["1", "0", "Ssl", "/opt/tritonserver/bin/tritonserver"]
+        stub = ["2", "1", "Sl", "/opt/tritonserver/backends/python/triton_python_backend_stub near_0_0"]
+        return {"Processes": [server, stub][: 2 if self.has_stub else 1]}
+
+    def kill(self) -> None:
+        self.has_stub = True
+        self.end(137)
+
+    def wait(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +102,24 @@ def test_one_that_is_not_ready_is_started_again(monkeypatch: pytest.MonkeyPatch)
     watch.end()
     assert watch.status is None
     assert told == ["Triton was not ready for 0 s; starting it again."]
+
+
+def test_one_in_which_a_models_process_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_watch, "_LOOK_AT_STUBS_EVERY_S", 0.0)
+    container, told = Container(), list[str]()
+    watch = Watch(container, lambda line: None, told.append)
+    watch.start_container()
+    assert container.started.acquire(timeout=20)
+    looked = threading.Event()
+    watch.begin(lambda: looked.set() or True)
+    assert looked.wait(20)
+    time.sleep(0.05)  # it has been looked at more than once
+    container.has_stub = False
+    assert container.started.acquire(timeout=20)
+    watch.end()
+    assert watch.status is None
+    assert watch.repairs == {"process": 1}
+    assert told == ["The process of 'near' ended; starting it again."]
 
 
 def test_one_that_is_gone_is_given_up() -> None:
