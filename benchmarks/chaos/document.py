@@ -20,7 +20,8 @@ _HEAD = """# Faults
 `make chaos` breaks a running `cortex-compile serve` in each of these ways while clients send requests that each have
 an answer of their own, and wrote this page. **wrong** is another answer than the request's own, or an error that is not
 the one expected; **lost** is no answer; **cut** is a connection that ended with the process that it led to, in the
-moment of the fault. The run fails when a request is wrong or lost, or when a limit is broken.
+moment of the fault. The run fails when a request is wrong or lost, or when a limit is broken. Rows of a container are
+played by `scripts/chaos --container`, on a real Docker engine and the tests' stand-in for Triton's image.
 """
 
 
