@@ -195,6 +195,16 @@ def test_the_guard_tells_what_moved() -> None:
     assert "not recorded before" in lines[2]
 
 
+def test_the_guard_measures_what_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.serving import guard
+
+    monkeypatch.setattr(guard, "_TURNS", 1)
+    monkeypatch.setattr(guard, "_CALLS", 2)
+    found = guard.measure()
+    assert found.keys() == {"facade", "predictor's process"}
+    assert min(found.values()) > 0
+
+
 def test_every_sample_of_a_workload_is_one_that_it_can_answer(tmp_path: Path) -> None:
     import yaml
 
