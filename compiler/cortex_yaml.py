@@ -156,7 +156,8 @@ def _described(keys: tuple[Key, ...], problem: ErrorDetails, model: type[BaseMod
         return f"{path}: the key is missing. Add it."
     if kind == "extra_forbidden":
         known = _known_keys(keys[:-1], model)
-        return f"{path}: the key {keys[-1]!r} is not known.{did_you_mean(keys[-1], known)} Known: {', '.join(known)}."
+        hint = did_you_mean(keys[-1], known)
+        return f"{path}: the key {_short(keys[-1])!r} is not known.{hint} Known: {', '.join(known)}."
     if problem["loc"][-1:] == ("[key]",):
         return f"{_key_path(keys[:-1])}: found the key {keys[-1]!r}, expected keys that are text: write '{keys[-1]}'."
     expected = _EXPECTED.get(kind, problem["msg"]).format(**context)
@@ -187,8 +188,13 @@ def _written_keys(keys: tuple[Key, ...]) -> tuple[Key, ...]:
 
 def _key_path(keys: Sequence[Key]) -> str:
     """``predictor.config.labels[2]``"""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{_short(key)}" for key in keys)
     return text.removeprefix(".") or "the API"
+
+
+def _short(key: Key) -> Key:
+    """A key that can be shown: one may be as long as the file."""
+    return f"{key[:60]}…" if isinstance(key, str) and len(key) > 60 else key
 
 
 def _shown(value: Any) -> str:

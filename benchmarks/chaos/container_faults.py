@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .container import ContainerServer
-from .server import Server
+from .predictor_faults import OVERDUE_S, TIMEOUT_S
 from .stage import Fault, Skipped, Stage
 
 __all__ = ["FAULTS"]
@@ -22,23 +23,67 @@ _PARTS: dict[str, tuple[str, Callable[[ContainerServer], int]]] = {
 }
 
 
+@contextmanager
+def _server(stage: Stage) -> Iterator[tuple[ContainerServer, float]]:
+    """One in a container, and how long that takes to be ready again."""
+    if stage.image is None:
+        raise Skipped("there is no image; scripts/chaos --container makes one where a Docker engine runs")
+    builds = [stage.builds["near"], stage.builds["far"]]
+    with stage.own_server(ContainerServer(builds, stage.image)) as server:
+        yield server, _AGAIN_S + 2 * max(server.tell(api)["load_s"] for api in ("near", "far"))
+
+
 def _strike(inject: Callable[[ContainerServer], object]) -> Callable[[Stage], None]:
     def play(stage: Stage) -> None:
-        if stage.image is None:
-            raise Skipped("there is no image; scripts/chaos --container makes one where a Docker engine runs")
-        builds = [stage.builds["near"], stage.builds["far"]]
-        with stage.own_server(ContainerServer(builds, stage.image)) as server:
-            load_s = max(server.tell(api)["load_s"] for api in ("near", "far"))
-
-            def strike(server: Server) -> None:
-                assert isinstance(server, ContainerServer)
-                inject(server)
-
-            # A container that is told to be ended is seen to have ended within a second, one whose process is gone
-            # within two, and Triton says nothing of that.
-            stage.strike(strike, server=server, healthy_within_s=_AGAIN_S + 2 * load_s, told_within_s=2.5)
+        with _server(stage) as (server, again_s):
+            # A container that ended is seen to have ended within a second, one whose process is gone within two, and
+            # Triton says nothing of that.
+            stage.strike(lambda _: inject(server), server=server, healthy_within_s=again_s, told_within_s=2.5)
 
     return play
+
+
+def _stop_triton(stage: Stage) -> None:
+    with _server(stage) as (server, again_s):
+        pid = server.triton()
+        stage.strike(
+            lambda _: os.kill(pid, signal.SIGSTOP),
+            server=server,
+            last_s=4.0 if stage.quick else 10.0,
+            undo=lambda _: os.kill(pid, signal.SIGCONT),
+            statuses=(503, 504),
+            healthy_within_s=again_s,
+            told_within_s=2.5,
+        )
+
+
+def _raise(stage: Stage) -> None:
+    found = []
+    with _server(stage) as (server, _):
+        stage.strike(
+            lambda _: found.extend(_ask(server, "raise_an_error") for _ in range(20)),
+            server=server,
+            healthy_within_s=0.5,
+        )
+    stage.check("the request itself gets 500", sorted(set(found)), set(found) == {500})
+
+
+def _loop(stage: Stage) -> None:
+    found = []
+    with _server(stage) as (server, again_s):
+        # The question that tells may wait for two requests.
+        stage.strike(
+            lambda _: found.append(_ask(server, "loop")),
+            server=server,
+            statuses=(503, 504),
+            told_within_s=2 * TIMEOUT_S + 2,
+            healthy_within_s=2 * TIMEOUT_S + OVERDUE_S + again_s,
+        )
+    stage.check("the request itself gets 503 or 504", found, found[0] in (503, 504))
+
+
+def _ask(server: ContainerServer, deed: str) -> int:
+    return server.ask("near", do=deed, id=0, row=[0.0] * 4)[0]
 
 
 def _signal(part: str, number: signal.Signals) -> Callable[[ContainerServer], object]:
@@ -46,9 +91,7 @@ def _signal(part: str, number: signal.Signals) -> Callable[[ContainerServer], ob
 
 
 def _remove(stage: Stage) -> None:
-    if stage.image is None:
-        raise Skipped("there is no image; scripts/chaos --container makes one where a Docker engine runs")
-    with stage.own_server(ContainerServer([stage.builds["near"]], stage.image)) as server:
+    with _server(stage) as (server, _):
         server.container().remove(force=True)
         server.process.wait(30)
         stage.check("serve ends with status 1", server.process.returncode, server.process.returncode == 1)
@@ -72,6 +115,25 @@ FAULTS = [
         "SIGSTOP of the predictor's process in the container, for ever",
         _HOLDS,
         _strike(_signal("predictor", signal.SIGSTOP)),
+    ),
+    Fault(
+        "container: stop triton",
+        "SIGSTOP of tritonserver in the container for 10 s",
+        "requests end within their time-out, with 503 or 504; all is well when it goes on, or is replaced",
+        _stop_triton,
+    ),
+    Fault("container: predictor raises", "predict raises", "500; all other requests are answered right", _raise),
+    Fault(
+        "container: predictor exits",
+        "predict calls os._exit",
+        _HOLDS,
+        _strike(lambda server: _ask(server, "end_the_process")),
+    ),
+    Fault(
+        "container: predictor loops",
+        "predict never returns",
+        "requests end in their time-out; the container is started again 10 s after twice the time-out",
+        _loop,
     ),
     Fault(
         "container: killed", "the container, by docker kill", _HOLDS, _strike(lambda server: server.container().kill())

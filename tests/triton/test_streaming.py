@@ -323,8 +323,11 @@ def test_the_documents_program_for_tritons_own_client(served: Served, tmp_path: 
     ):
         assert words in program
         program = program.replace(words, here)
+    # Where it hangs, stderr tells in which line.
+    program = f"import faulthandler; faulthandler.dump_traceback_later(40, exit=True)\n{program}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert ended.stdout == "200\none two", ended.stderr
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_streams_under_way_at_sigterm_are_sent_to_their_end(

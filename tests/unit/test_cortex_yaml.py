@@ -116,6 +116,7 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         ),
         (HEAD + "  kind: RealtimeApi\n", 5, "found 'RealtimeApi', expected 'RealtimeAPI'. Did you mean 'RealtimeAPI'?"),
         # unknown keys
+        (HEAD + f"  {'k' * 900}: 1\n", 5, f": api 'iris', {'k' * 60}…: the key '{'k' * 60}…' is not known."),
         (HEAD + "  compte: {}\n", 5, "compte: the key 'compte' is not known. Did you mean 'compute'?"),
         (HEAD + "    conf: {}\n", 5, "predictor.conf: the key 'conf' is not known. Did you mean 'config'?"),
         (HEAD + "  compile:\n    samples:\n    - fil: x\n", 7, "compile.samples[0].fil: the key 'fil' is not known."),
