@@ -31,7 +31,6 @@ from cortex_compile.launchers.protocol import Endpoints
 from cortex_compile.launchers.served_models import read_builds
 from cortex_compile.launchers.server_log import read_complaint, read_load_failures
 from cortex_compile.launchers.shared_memory import shared_memory_of_a_container
-from cortex_compile.launchers.silent_predictors import SilentPredictors
 from cortex_compile.python_backend.manifest import read_manifest
 
 _EXIT_TIMEOUT_S = 7
@@ -89,7 +88,7 @@ class DockerServer:
             ports = self._start_container()
             self._wait_until_ready(ports.http, timeout_s)
             assert self._watch is not None
-            self._watch.begin(lambda: is_ready(ports.http), SilentPredictors(ports, self._timeouts_s()))
+            self._watch.begin(lambda: is_ready(ports.http))
         except BaseException:
             self.stop(timeout_s=0)
             raise
@@ -106,12 +105,8 @@ class DockerServer:
         return self._watch.failure if self._watch is not None else None
 
     def health(self) -> Mapping[str, str]:
-        """Why nothing is ready, under "", or which predictors are not; empty when all is well."""
-        if self._watch is None:
-            return {}
-        if self._watch.fault:
-            return {"": self._watch.fault}
-        return dict.fromkeys(self._watch.silent, "it does not answer at the moment")
+        """Why nothing is ready, under ""; empty when all is well. Who is asked through Docker knows no more."""
+        return {"": self._watch.fault} if self._watch is not None and self._watch.fault else {}
 
     def repairs(self) -> Mapping[str, Mapping[str, int]]:
         """How often the container was started again, under "", by reason."""
@@ -148,11 +143,6 @@ class DockerServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _timeouts_s(self) -> dict[str, float]:
-        """Of the predictors that answer in one piece."""
-        manifests = [read_manifest(build / "manifest.json") for build in self._builds]
-        return {manifest.name: manifest.request_timeout_s for manifest in manifests if not manifest.streaming}
 
     def _start_container(self) -> Ports:
         models = read_builds(self._builds, "gpu" if self._gpus.any else "cpu")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cortex_compile.launchers.docker_stubs import ContainerStubs
-from cortex_compile.launchers.silent_predictors import SilentPredictors
 
 _LOOK_EVERY_S = 0.5
 # The engine runs ps for it.
@@ -34,8 +33,6 @@ class Watch:
         self.failure: str | None = None
         self.fault: str | None = None
         """What is wrong at the moment, if anything is: told to clients."""
-        self.silent: set[str] = set()
-        """Predictors that answer nobody at the moment."""
         self.repairs: dict[str, int] = {}
         """How often the container was started again, by reason."""
         self._container = container
@@ -52,9 +49,9 @@ class Watch:
         threading.Thread(target=self._follow, args=(lines,), daemon=True).start()
         self._container.start()
 
-    def begin(self, is_ready: Callable[[], bool], predictors: SilentPredictors) -> None:
+    def begin(self, is_ready: Callable[[], bool]) -> None:
         """Repair from now on."""
-        self._thread = threading.Thread(target=self._watch, args=(is_ready, predictors), daemon=True)
+        self._thread = threading.Thread(target=self._watch, args=(is_ready,), daemon=True)
         self._thread.start()
 
     def end(self) -> None:
@@ -63,7 +60,7 @@ class Watch:
         if self._thread is not None:
             self._thread.join()
 
-    def _watch(self, is_ready: Callable[[], bool], predictors: SilentPredictors) -> None:
+    def _watch(self, is_ready: Callable[[], bool]) -> None:
         last_ready = time.monotonic()
         stubs_seen = 0.0
         while self.status is None and not self._ending.wait(_LOOK_EVERY_S):
@@ -72,29 +69,28 @@ class Watch:
                 if self._container.status != "running":
                     last_ready = self._repair("ended", what_ended_it(self._container.attrs["State"], None))
                 elif is_ready():
-                    last_ready, self.fault, self.silent = time.monotonic(), None, predictors.look()
-                    what, reason = predictors.stuck(), "stuck"
-                    if what is None and last_ready - stubs_seen > _LOOK_AT_STUBS_EVERY_S:
+                    last_ready, self.fault = time.monotonic(), None
+                    if last_ready - stubs_seen > _LOOK_AT_STUBS_EVERY_S:
                         stubs_seen = last_ready
-                        what, reason = self._look_at_stubs(), "process"
-                    if what is not None:
-                        predictors.forget()
-                        # Triton would wait for what the process was at.
-                        self._container.kill()
-                        self._container.wait()
-                        last_ready = self._repair(reason, what)
+                        last_ready = self._look_at_stubs() or last_ready
                 elif time.monotonic() - last_ready > _UNREADY_FOR_S:
                     self._container.stop(timeout=_STOP_S)
                     last_ready = self._repair("silent", f"Triton was not ready for {_UNREADY_FOR_S:g} s")
             except Exception as error:
                 self._give_up(f"the Docker engine does not answer, or the container is gone ({error})")
-        predictors.forget()
 
-    def _look_at_stubs(self) -> str | None:
+    def _look_at_stubs(self) -> float | None:
+        """As ``_repair``, of a container in which one is not well."""
         try:
-            return self._stubs.look()
+            what = self._stubs.look()
         except Exception:  # it has just ended, which is seen when it is looked at again
             return None
+        if what is None:
+            return None
+        # Triton would wait for what the process was at.
+        self._container.kill()
+        self._container.wait()
+        return self._repair("process", what)
 
     def _repair(self, reason: str, what: str) -> float:
         now = time.monotonic()
@@ -102,7 +98,7 @@ class Watch:
             self._give_up(f"{what}, {_REPAIRS} times within {_WITHIN_S / 60:g} minutes")
             return now
         self._repairs.append(now)
-        self.fault, self.silent = "it ended, and is started again", set()
+        self.fault = "it ended, and is started again"
         self.repairs = {**self.repairs, reason: self.repairs.get(reason, 0) + 1}
         self._tell(f"{what[:1].upper()}{what[1:]}; starting it again.")
         self._stubs.forget()

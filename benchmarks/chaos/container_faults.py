@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .container import ContainerServer
-from .predictor_faults import OVERDUE_S, TIMEOUT_S
 from .stage import Fault, Skipped, Stage
 
 __all__ = ["FAULTS"]
@@ -68,20 +67,6 @@ def _raise(stage: Stage) -> None:
     stage.check("the request itself gets 500", sorted(set(found)), set(found) == {500})
 
 
-def _loop(stage: Stage) -> None:
-    found = []
-    with _server(stage) as (server, again_s):
-        # The question that tells may wait for two requests.
-        stage.strike(
-            lambda _: found.append(_ask(server, "loop")),
-            server=server,
-            statuses=(503, 504),
-            told_within_s=2 * TIMEOUT_S + 2,
-            healthy_within_s=2 * TIMEOUT_S + OVERDUE_S + again_s,
-        )
-    stage.check("the request itself gets 503 or 504", found, found[0] in (503, 504))
-
-
 def _ask(server: ContainerServer, deed: str) -> int:
     return server.ask("near", do=deed, id=0, row=[0.0] * 4)[0]
 
@@ -128,12 +113,6 @@ FAULTS = [
         "predict calls os._exit",
         _HOLDS,
         _strike(lambda server: _ask(server, "end_the_process")),
-    ),
-    Fault(
-        "container: predictor loops",
-        "predict never returns",
-        "requests end in their time-out; the container is started again 10 s after twice the time-out",
-        _loop,
     ),
     Fault(
         "container: killed", "the container, by docker kill", _HOLDS, _strike(lambda server: server.container().kill())

@@ -11,12 +11,12 @@ from .process_faults import STUB_S
 from .server import Server
 from .stage import Fault, Stage
 
-__all__ = ["FAULTS", "OVERDUE_S", "TIMEOUT_S"]
+__all__ = ["FAULTS"]
 
 _MIB = 2**20
-OVERDUE_S = 10.0
+_OVERDUE_S = 10.0
 _LAST_WORDS_S = 0.5
-TIMEOUT_S = 3.0  # compile.request_timeout of near and far
+_TIMEOUT_S = 3.0  # compile.request_timeout of near and far
 
 
 def _asked(deed: str, status: int, api: str = "near", times: int = 1, **payload: Any) -> Callable[[Stage], None]:
@@ -60,15 +60,15 @@ def _loop(stage: Stage) -> None:
 
     # What is long is not stuck before it is overdue: docs/reliability.md. But nobody is answered meanwhile.
     server = stage.server
-    replaced_s = TIMEOUT_S + OVERDUE_S + _LAST_WORDS_S + STUB_S + stage.load_s
+    replaced_s = _TIMEOUT_S + _OVERDUE_S + _LAST_WORDS_S + STUB_S + stage.load_s
     stage.strike(
         inject,
         server=server,
         statuses=(503, 504),
-        told_within_s=TIMEOUT_S + 1,
+        told_within_s=_TIMEOUT_S + 1,
         healthy_within_s=replaced_s,
     )
-    stage.check("the request ends in its time-out of 3 s", f"{found} after {took[0]:.1f} s", took[0] < TIMEOUT_S + 1)
+    stage.check("the request ends in its time-out of 3 s", f"{found} after {took[0]:.1f} s", took[0] < _TIMEOUT_S + 1)
     stage.check("with 504 or 503", found, found[0] in (503, 504))
 
 

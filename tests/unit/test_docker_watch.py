@@ -13,25 +13,6 @@ from cortex_compile.launchers import docker_watch
 from cortex_compile.launchers.docker_watch import Watch
 
 
-class Predictors:
-    """Answer, until one is ``stuck``."""
-
-    def __init__(self) -> None:
-        self.what: str | None = None
-
-    def look(self) -> set[str]:
-        return set() if self.what is None else {"near"}
-
-    def stuck(self) -> str | None:
-        return self.what
-
-    def forget(self) -> None:
-        self.what = None
-
-
-WELL: Any = Predictors()
-
-
 class Container:
     """Runs after ``start``, until it is ended."""
 
@@ -100,7 +81,7 @@ def test_one_that_ends_is_started_five_times_and_then_given_up() -> None:
     container, told = Container(), list[str]()
     watch = Watch(container, lambda line: None, told.append)
     watch.start_container()
-    watch.begin(lambda: True, WELL)
+    watch.begin(lambda: True)
     for _ in range(6):
         assert container.started.acquire(timeout=20)
         container.end(137)
@@ -115,7 +96,7 @@ def test_one_that_is_not_ready_is_started_again(monkeypatch: pytest.MonkeyPatch)
     container, told = Container(), list[str]()
     watch = Watch(container, lambda line: None, told.append)
     watch.start_container()
-    watch.begin(lambda: False, WELL)
+    watch.begin(lambda: False)
     assert container.started.acquire(timeout=20)
     assert container.started.acquire(timeout=20)
     watch.end()
@@ -130,7 +111,7 @@ def test_one_in_which_a_models_process_ended_is_started_again(monkeypatch: pytes
     watch.start_container()
     assert container.started.acquire(timeout=20)
     looked = threading.Event()
-    watch.begin(lambda: looked.set() or True, WELL)
+    watch.begin(lambda: looked.set() or True)
     assert looked.wait(20)
     time.sleep(0.05)  # it has been looked at more than once
     container.has_stub = False
@@ -141,25 +122,11 @@ def test_one_in_which_a_models_process_ended_is_started_again(monkeypatch: pytes
     assert told == ["The process of 'near' ended; starting it again."]
 
 
-def test_one_in_which_a_predictor_is_stuck_is_started_again() -> None:
-    predictors: Any = Predictors()
-    container, told = Container(), list[str]()
-    watch = Watch(container, lambda line: None, told.append)
-    watch.start_container()
-    assert container.started.acquire(timeout=20)
-    watch.begin(lambda: True, predictors)
-    predictors.what = "'near' is stuck: it has answered nobody for 20 s"
-    assert container.started.acquire(timeout=20)
-    watch.end()
-    assert watch.repairs == {"stuck": 1}
-    assert told == ["'near' is stuck: it has answered nobody for 20 s; starting it again."]
-
-
 def test_one_that_is_gone_is_given_up() -> None:
     container, told = Container(), list[str]()
     container.gone = True
     watch = Watch(container, lambda line: None, told.append)
-    watch.begin(lambda: True, WELL)
+    watch.begin(lambda: True)
     assert finished(watch) == 1
     assert "no such container" in told[0]
 
@@ -168,7 +135,7 @@ def test_nothing_is_repaired_once_it_is_to_end() -> None:
     container = Container()
     watch = Watch(container, lambda line: None, print)
     watch.start_container()
-    watch.begin(lambda: True, WELL)
+    watch.begin(lambda: True)
     watch.end()
     container.end(0)
     assert watch.status is None
