@@ -74,7 +74,7 @@ def _shared_rows(manifest: Manifest) -> int:
 
 def _most_under_way(manifest: Manifest) -> int:
     threads = manifest.dispatch.threads if manifest.dispatch is not None else manifest.threads_per_process
-    # Where runs are shared, half of the threads make the next run ready.
+    # Where runs are shared, those that make the next one ready are among the threads (compiler/choose_dispatch.py).
     return manifest.processes_per_replica * (threads if _shared_rows(manifest) > 1 else 2 * threads)
 
 
