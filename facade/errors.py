@@ -6,6 +6,7 @@ import grpc
 
 __all__ = [
     "HttpError",
+    "ending",
     "error_of_triton",
     "no_valid_key",
     "overloaded",
@@ -73,6 +74,10 @@ def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
 def overloaded(max_concurrency: int) -> HttpError:
     message = f"too many requests are in flight: this API's limit is {max_concurrency}; try again"
     return HttpError(503, message, retry_after_s=_RETRY_AFTER_S)
+
+
+def ending() -> HttpError:
+    return HttpError(503, "the server is ending; try again", retry_after_s=_RETRY_AFTER_S)
 
 
 def too_many_of_client(max_concurrency: int) -> HttpError:

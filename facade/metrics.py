@@ -95,6 +95,10 @@ class Outcome:
 
     status_class = DISCONNECTED
 
+    @property
+    def is_told(self) -> bool:
+        return self.status_class != DISCONNECTED
+
     def sent(self, status_code: int) -> None:
         self.status_class = f"{status_code // 100}xx"
 

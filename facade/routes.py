@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from .errors import HttpError
+from .errors import HttpError, ending
 from .headers import RawHeaders, end_to_end
 from .metrics import ApiMetrics, Outcome
 from .read_body import ClientLeft, discard_rest, read_body, wait_until_client_left
@@ -86,7 +86,11 @@ class PredictionRoute:
         except ClientLeft:
             outcome.client_left()
             return True
-        except HttpError as error:
+        except (HttpError, asyncio.CancelledError) as problem:
+            # uvicorn cancels what is not answered in the time that the server has to end, and would tell of a 500.
+            error = problem if isinstance(problem, HttpError) else ending()
+            if outcome.is_told:
+                raise
             outcome.sent(error.status_code)
             await send_error(send, error, more_body=error.close)
             return not error.close

@@ -11,6 +11,7 @@ from typing import Any
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import ServerSettings, ServerVersion, server_arguments
 from cortex_compile.launchers.docker_engine import Gpus
+from cortex_compile.launchers.judge_work import DEADLINES_VARIABLE
 from cortex_compile.launchers.ports import LOOPBACK, Ports
 from cortex_compile.launchers.served_models import ServedModel, slots_of
 from cortex_compile.launchers.shared_memory import LARGEST_REGION
@@ -20,6 +21,8 @@ LABEL = "io.cortex-compile.launcher"
 _USER_OF_THE_IMAGE = (1000, 1000)
 _INSIDE = Ports(8000, 8001, 8002)
 _PIDS = 8192
+# Where a process writes by when it is done, and tell_stubs.py reads it: some bytes for each.
+_DEADLINES = "/run/cortex-compile"
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,15 @@ def container_settings(plan: ContainerPlan) -> dict[str, Any]:
         },
         "user": "{}:{}".format(*plan.user),
         # A user whom the image does not know has neither a home nor a name, which torch for one asks for.
-        "environment": {"HOME": "/tmp", "USER": "triton-server", "PYTHONUNBUFFERED": "1"},
+        "environment": {
+            "HOME": "/tmp",
+            "USER": "triton-server",
+            "PYTHONUNBUFFERED": "1",
+            DEADLINES_VARIABLE: _DEADLINES,
+        },
         "read_only": True,
-        "tmpfs": {"/tmp": "exec,mode=1777"},
+        # Owned, not open to all: runc gives the mode of the folder below to a tmpfs of a container that starts again.
+        "tmpfs": {"/tmp": "exec,mode=1777", _DEADLINES: "size=4m,mode=0755,uid={},gid={}".format(*plan.user)},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "shm_size": plan.shm_bytes,

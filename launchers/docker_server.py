@@ -26,6 +26,7 @@ from cortex_compile.launchers.docker_engine import (
 )
 from cortex_compile.launchers.docker_watch import Watch, what_ended_it
 from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
+from cortex_compile.launchers.model_probes import ModelProbes, can_be_asked
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
 from cortex_compile.launchers.protocol import Endpoints
 from cortex_compile.launchers.served_models import read_builds
@@ -105,8 +106,8 @@ class DockerServer:
         return self._watch.failure if self._watch is not None else None
 
     def health(self) -> Mapping[str, str]:
-        """Why nothing is ready, under ""; empty when all is well. Who is asked through Docker knows no more."""
-        return {"": self._watch.fault} if self._watch is not None and self._watch.fault else {}
+        """Why an API is not ready, or, under "", why nothing is; empty when all is well."""
+        return self._watch.faults if self._watch is not None else {}
 
     def repairs(self) -> Mapping[str, Mapping[str, int]]:
         """How often the container was started again, under "", by reason."""
@@ -178,7 +179,8 @@ class DockerServer:
         self._keeper = self._start_keeper()
         try:
             self._container = client.containers.create(**settings)
-            self._watch = Watch(self._container, self._log, self._tell)
+            asked = [model.name for model in models if can_be_asked(model)]
+            self._watch = Watch(self._container, self._log, self._tell, ModelProbes(ports.http), asked)
             self._watch.start_container()
         except Exception as error:  # the SDK's own errors, and requests' beneath it
             raise explain_refusal(error, self._image) from error

@@ -1,72 +1,164 @@
-"""The Python processes of models in a container, as the Docker engine tells of them.
+"""The Python processes of models in a container, as a program of ours that runs in there tells of them.
 
 The launcher may have no right to see them, and the engine may be in a virtual machine. Triton before 25.12 says that it
-is ready when one of them has died, and never answers for it again.
+is ready when one of them has died, and never answers for it again; that one is stuck, no Triton says.
 """
 
 from __future__ import annotations
 
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from cortex_compile.launchers.stubs import STOPPED, STUB, ZOMBIE, model_of_command
+from cortex_compile.launchers import tell_stubs
+from cortex_compile.launchers.judge_work import Work, WorkJudge
+from cortex_compile.launchers.stubs import STOPPED, ZOMBIE, model_of_command
 
-_PS = "-eo pid,ppid,stat,args"
+__all__ = ["ContainerFinding", "ContainerStubs", "Patience"]
+
 _SERVER = "tritonserver"
+_COMMAND = ["python3", "-I", "-c", Path(tell_stubs.__file__).read_text()]
+# More than any line is long: what comes from a container is the user's code's to write.
+_LONGEST_LINE = 1 << 20
+# A program that was ended by somebody, or that the image does not have, is tried again after a while.
+_TRY_AGAIN_S = 5.0
+# What was told is believed for as long: the program may have been stopped.
+_FRESH_S = 3.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long what is waited for; as in ``watch_server.Patience``."""
+
+    overdue_s: float = 10.0
+    dumb_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class ContainerFinding:
+    """``reason`` is a word for the metric; ``what`` tells a person."""
+
+    reason: str
+    what: str
 
 
 @dataclass(frozen=True)
 class _Process:
-    parent: str
+    pid: int
+    model: str
     state: str
-    words: tuple[str, ...]
-
-    @property
-    def program(self) -> str:
-        return PurePosixPath(self.words[0]).name if self.words else ""
+    work: Work
 
 
 class ContainerStubs:
-    """``look`` is to be called about once a second, while the container runs."""
+    """``look`` is to be called every fraction of a second, while the container runs.
 
-    def __init__(self, container: Any) -> None:
+    Args:
+        unanswered_s: see ``WorkJudge``.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        unanswered_s: Callable[[str], float] = lambda _: 0.0,
+        patience: Patience | None = None,
+    ) -> None:
+        self.answering_nobody: set[str] = set()
+        """Models, when ``look`` was called last: those that may answer again by themselves."""
         self._container = container
-        self._known: dict[str, str] = {}
-        self._stopped: set[str] = set()
+        self._unanswered_s = unanswered_s
+        self._patience = patience or Patience()
+        self.forget()
 
     def forget(self) -> None:
         """The container was started again."""
-        self._known = {}
-        self._stopped = set()
+        self.answering_nobody = set()
+        self._judge = WorkJudge(self._patience.overdue_s, self._patience.dumb_s, self._unanswered_s)
+        self._known: dict[int, str] = {}
+        self._stopped: set[int] = set()
+        self._told: _Told | None = None
+        self._try_again_s = 0.0
 
-    def look(self) -> str | None:
-        """What became of one since, in words; None where all are well.
+    def look(self) -> ContainerFinding | None:
+        """What became of one since; None where all are well, or where nothing is told at the moment.
 
         Raises:
             docker.errors.APIError: the container has ended, or the engine does not tell.
         """
-        processes = _read_processes(self._container)
-        stubs = {pid: model for pid, each in processes.items() if (model := _model_of(each, processes)) is not None}
-        for pid in self._known.keys() - stubs.keys():
-            return f"the process of {self._known[pid]!r} ended"
-        self._known = stubs
+        self.answering_nobody = set()
+        processes = self._listen()
+        if processes is None:
+            return None
+        for pid in self._known.keys() - processes.keys():
+            return ContainerFinding("process", f"the process of {self._known[pid]!r} ended")
+        self._known = {pid: process.model for pid, process in processes.items()}
         # Seen twice: a moment's stop is a debugger's.
-        stopped = {pid for pid in stubs if processes[pid].state.startswith(STOPPED)}
+        stopped = {pid for pid, process in processes.items() if process.state == STOPPED}
         for pid in stopped & self._stopped:
-            return f"the process of {stubs[pid]!r} was stopped (SIGSTOP)"
+            return ContainerFinding("process", f"the process of {processes[pid].model!r} was stopped (SIGSTOP)")
         self._stopped = stopped
+        return self._judge_work(processes)
+
+    def _judge_work(self, processes: dict[int, _Process]) -> ContainerFinding | None:
+        models = list(self._known.values())
+        for process in processes.values():
+            is_only_one = models.count(process.model) == 1
+            verdict = self._judge.judge(process.pid, process.model, process.work, is_only_one=is_only_one)
+            if verdict.stuck is not None:
+                return ContainerFinding("stuck", f"the process of {process.model!r} {verdict.stuck}")
+            if verdict.answers_nobody:
+                self.answering_nobody.add(process.model)
         return None
 
+    def _listen(self) -> dict[int, _Process] | None:
+        """What was told last, if that was just now."""
+        now_s = time.monotonic()
+        if (self._told is None or self._told.has_ended) and now_s > self._try_again_s:
+            self._try_again_s = now_s + _TRY_AGAIN_S
+            self._told = _Told(self._container.exec_run(_COMMAND, stream=True, stderr=False).output)
+        if self._told is None or now_s - self._told.at_s > _FRESH_S:
+            return None
+        return self._told.processes
 
-def _read_processes(container: Any) -> dict[str, _Process]:
-    rows = container.top(ps_args=_PS)["Processes"] or []
-    return {pid: _Process(parent, state, tuple(command.split())) for pid, parent, state, command in rows}
+
+class _Told:
+    """What one run of the program tells, heard by a thread of its own that ends with it."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.processes: dict[int, _Process] = {}
+        self.at_s = 0.0
+        self.has_ended = False
+        threading.Thread(target=self._hear, args=(chunks,), daemon=True).start()
+
+    def _hear(self, chunks: Iterable[bytes]) -> None:
+        rest = b""
+        try:
+            for chunk in chunks:
+                *whole, rest = (rest + chunk).split(b"\n")
+                if whole:
+                    self.processes, self.at_s = _read_line(whole[-1]), time.monotonic()
+                if len(rest) > _LONGEST_LINE:
+                    return
+        except Exception:  # the engine is gone, or the line is none of ours: as if the program had ended
+            return
+        finally:
+            self.has_ended = True
 
 
-def _model_of(process: _Process, processes: dict[str, _Process]) -> str | None:
-    # A process that a predictor forked has the same command line, and another parent.
-    parent = processes.get(process.parent)
-    if process.program != STUB or process.state.startswith(ZOMBIE) or parent is None or parent.program != _SERVER:
-        return None
-    return model_of_command(process.words)
+def _read_line(line: bytes) -> dict[int, _Process]:
+    """
+    Raises:
+        ValueError, TypeError: it is not what the program writes.
+    """
+    found = {}
+    for pid, parent, state, words, late_by_s in json.loads(line):
+        model = model_of_command([str(word) for word in words])
+        # A process that a predictor forked has the same command line, and another parent.
+        if parent == _SERVER and state != ZOMBIE and model is not None:
+            work = Work(tuple(None if late_s is None else float(late_s) for late_s in late_by_s))
+            found[int(pid)] = _Process(int(pid), model, str(state), work)
+    return found

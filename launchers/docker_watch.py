@@ -6,17 +6,18 @@ neither a server that hangs nor a Python process that died or was stopped.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cortex_compile.launchers.docker_stubs import ContainerStubs
+from cortex_compile.launchers.docker_stubs import ContainerFinding, ContainerStubs
+from cortex_compile.launchers.health import SERVER
+from cortex_compile.launchers.model_probes import ModelProbes
 
-_LOOK_EVERY_S = 0.5
-# The engine runs ps for it.
-_LOOK_AT_STUBS_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.2
 # A server that repairs or loads something may be not ready for a while.
 _UNREADY_FOR_S = 20.0
 _REPAIRS, _WITHIN_S = 5, 600.0
@@ -26,17 +27,26 @@ _KILLED = 128 + 9
 
 class Watch:
     """Over one container that was created. ``status`` is its exit status once it has ended for good, and ``failure``
-    says why it is not started again."""
+    says why it is not started again. ``asked`` are the models that ``probes`` ask whether they answer."""
 
-    def __init__(self, container: Any, log: Callable[[str], None], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        container: Any,
+        log: Callable[[str], None],
+        tell: Callable[[str], None],
+        probes: ModelProbes | None = None,
+        asked: Sequence[str] = (),
+    ) -> None:
         self.status: int | None = None
         self.failure: str | None = None
-        self.fault: str | None = None
-        """What is wrong at the moment, if anything is: told to clients."""
+        self.faults: dict[str, str] = {}
+        """What is wrong at the moment, by API, or ``SERVER`` for all of it: told to clients."""
         self.repairs: dict[str, int] = {}
         """How often the container was started again, by reason."""
         self._container = container
-        self._stubs = ContainerStubs(container)
+        self._probes = probes or ModelProbes(0)
+        self._asked = asked
+        self._stubs = ContainerStubs(container, self._probes.unanswered_s)
         self._log = log
         self._tell = tell
         self._repairs: deque[float] = deque(maxlen=_REPAIRS)
@@ -62,35 +72,35 @@ class Watch:
 
     def _watch(self, is_ready: Callable[[], bool]) -> None:
         last_ready = time.monotonic()
-        stubs_seen = 0.0
         while self.status is None and not self._ending.wait(_LOOK_EVERY_S):
             try:
                 self._container.reload()
                 if self._container.status != "running":
                     last_ready = self._repair("ended", what_ended_it(self._container.attrs["State"], None))
                 elif is_ready():
-                    last_ready, self.fault = time.monotonic(), None
-                    if last_ready - stubs_seen > _LOOK_AT_STUBS_EVERY_S:
-                        stubs_seen = last_ready
-                        last_ready = self._look_at_stubs() or last_ready
+                    last_ready = self._look_at_stubs()
                 elif time.monotonic() - last_ready > _UNREADY_FOR_S:
                     self._container.stop(timeout=_STOP_S)
                     last_ready = self._repair("silent", f"Triton was not ready for {_UNREADY_FOR_S:g} s")
+                else:
+                    self._probes.excuse()
             except Exception as error:
                 self._give_up(f"the Docker engine does not answer, or the container is gone ({error})")
+        self._probes.look([])
 
-    def _look_at_stubs(self) -> float | None:
+    def _look_at_stubs(self) -> float:
         """As ``_repair``, of a container in which one is not well."""
-        try:
-            what = self._stubs.look()
-        except Exception:  # it has just ended, which is seen when it is looked at again
-            return None
-        if what is None:
-            return None
+        self._probes.look(self._asked)
+        finding: ContainerFinding | None = None
+        with contextlib.suppress(Exception):  # it has just ended, which is seen when it is looked at again
+            finding = self._stubs.look()
+        if finding is None:
+            self.faults = {model: "it does not answer at the moment" for model in self._stubs.answering_nobody}
+            return time.monotonic()
         # Triton would wait for what the process was at.
         self._container.kill()
         self._container.wait()
-        return self._repair("process", what)
+        return self._repair(finding.reason, finding.what)
 
     def _repair(self, reason: str, what: str) -> float:
         now = time.monotonic()
@@ -98,10 +108,11 @@ class Watch:
             self._give_up(f"{what}, {_REPAIRS} times within {_WITHIN_S / 60:g} minutes")
             return now
         self._repairs.append(now)
-        self.fault = "it ended, and is started again"
+        self.faults = {SERVER: "it ended, and is started again"}
         self.repairs = {**self.repairs, reason: self.repairs.get(reason, 0) + 1}
         self._tell(f"{what[:1].upper()}{what[1:]}; starting it again.")
         self._stubs.forget()
+        self._probes.look([])
         self.start_container()
         # As long as loading takes, which has no limit of ours, readiness is not asked for.
         return time.monotonic() + _WITHIN_S

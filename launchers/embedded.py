@@ -22,6 +22,7 @@ from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import TOKEN_HEADER, ServerSettings, server_arguments
 from cortex_compile.launchers.follow_log import LogFollower
 from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
+from cortex_compile.launchers.judge_work import DEADLINES_VARIABLE
 from cortex_compile.launchers.keep_server import Order
 from cortex_compile.launchers.model_control import ModelControl
 from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
@@ -44,8 +45,6 @@ _EXIT_TIMEOUT_S = 7
 _ORPHAN_GRACE_S = 3.0
 _LOOK_EVERY_S = 0.02
 _LOG_NAME = "server.log"
-# The name of python_backend/deadlines.py's variable, and of the folder that it says.
-DEADLINES_VARIABLE = "CORTEX_COMPILE_DEADLINES"
 _DEADLINES = "deadlines"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from cortex_compile.launchers.ports import LOOPBACK
+from cortex_compile.launchers.served_models import ServedModel
 
 _ASK_EVERY_S = 1.0
 # On the loopback address: it connects at once, or nobody listens.
@@ -100,6 +101,11 @@ class ModelProbes:
         connection.sendall(f"{head}content-length: {len(_BODY)}\r\n\r\n".encode() + _BODY)
         connection.setblocking(False)
         return connection
+
+
+def can_be_asked(model: ServedModel) -> bool:
+    """Whether it is a predictor, and not a compiled module, and answers in one piece."""
+    return model.backend == "python" and not model.streams
 
 
 def _body() -> bytes:

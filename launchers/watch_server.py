@@ -19,7 +19,7 @@ from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.crash_loop import HEALTHY_S, PAUSES_S, CrashLoop
 from cortex_compile.launchers.health import SERVER, Health
 from cortex_compile.launchers.model_control import ModelControl
-from cortex_compile.launchers.model_probes import ModelProbes
+from cortex_compile.launchers.model_probes import ModelProbes, can_be_asked
 from cortex_compile.launchers.ports import is_answering
 from cortex_compile.launchers.repair import Fault, Repairs
 from cortex_compile.launchers.served_models import ServedModel
@@ -150,7 +150,7 @@ class ServerWatch:
         self._stubs.follow(self._server.server_pid)
         # Of a model that is only tried, whoever tries it hears.
         left_alone = [model for model in self._server.models if not self._repairs.are_at(model.name)]
-        self._probes.look([model.name for model in left_alone if _can_be_asked(model)])
+        self._probes.look([model.name for model in left_alone if can_be_asked(model)])
         names = {model.name for model in left_alone}
         for finding in self._stub_watch.look():
             if finding.stub.model in names and not self._repairs.are_at(finding.stub.model):
@@ -242,8 +242,3 @@ class ServerWatch:
 def _models_of_one_build(model: str, models: Sequence[ServedModel]) -> list[str]:
     repository = next((each.folder.parent for each in models if each.name == model), None)
     return [each.name for each in models if each.folder.parent == repository] or [model]
-
-
-def _can_be_asked(model: ServedModel) -> bool:
-    """Whether it is a predictor, and not a compiled module, and answers in one piece."""
-    return model.backend == "python" and not model.streams

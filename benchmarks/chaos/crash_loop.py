@@ -19,7 +19,7 @@ _END_S = 240.0
 def _crash_loop(stage: Stage) -> None:
     if stage.quick:
         raise Skipped("it takes a minute or two: not with --quick")
-    with stage.own_server(Server([stage.builds["slow"]])) as server:
+    with stage.own_server(stage.new_server("slow")) as server:
         with Traffic(server.url, ["slow"], clients=3) as traffic:
             time.sleep(0.5)
             (server.folder / "weights-are-gone").touch()

@@ -10,7 +10,7 @@ import time
 
 import aiohttp
 
-from .processes import is_alive, regions_of
+from .processes import is_alive
 from .server import Server
 from .stage import Fault, Stage
 from .traffic import Sent, Traffic, ask
@@ -68,10 +68,8 @@ def _sigkill_launcher(stage: Stage) -> None:
 
 def _check_nothing_is_left(stage: Stage, server: Server, pids: list[int]) -> None:
     stage.end_shared_server()
-    processes, regions = [pid for pid in pids if is_alive(pid)], regions_of(server.process.pid)
-    files = list(server.folder.glob("cortex-compile*"))
-    left = [f"{len(found)} {what}" for what, found in
-            (("processes", processes), ("regions", regions), ("files", files)) if found]  # fmt: skip
+    processes = [pid for pid in pids if is_alive(pid)]
+    left = [*([f"{len(processes)} processes"] if processes else []), *server.remains()]
     stage.check("no process, shared memory or file is left", ", ".join(left) or "none", not left)
 
 

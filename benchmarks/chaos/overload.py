@@ -38,7 +38,7 @@ def _overload(stage: Stage) -> None:
 
 
 def _long_queue(stage: Stage) -> None:
-    with stage.own_server(Server([stage.builds["crowded"]])) as server:
+    with stage.own_server(stage.new_server("crowded")) as server:
         _five_times(stage, server, "crowded", statuses=(503, 429, 504))
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from .server import Server
 from .stage import Fault, Stage
 
-__all__ = ["FAULTS"]
+__all__ = ["FAULTS", "IDEMPOTENT", "STUB_S", "TRITON_S"]
 
+IDEMPOTENT = "kill idempotent predictor"
 STUB_S = 2.0
 TRITON_S = 3.0
 WORKER_S = 2.0
@@ -75,7 +76,7 @@ FAULTS = [
     *(Fault(f"kill {part}", f"SIGKILL of {about}", _KILLED.format(limit_s), _kill(part, signal.SIGKILL))
       for part, (about, _, limit_s) in _PARTS.items()),
     Fault(
-        "kill idempotent predictor",
+        IDEMPOTENT,
         "SIGKILL of the process of a predictor with compile.idempotent",
         "no request fails: those in flight are asked again",
         _kill_idempotent,

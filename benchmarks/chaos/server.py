@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .processes import Process, descendants_of
+from .processes import Process, descendants_of, regions_of
 
 __all__ = ["Server", "StartFailed"]
 
@@ -134,6 +134,11 @@ class Server:
         if not workers:
             raise LookupError("the facade has no worker")
         return workers[0]
+
+    def remains(self) -> list[str]:
+        """What is left of one that has ended, in words."""
+        regions, files = regions_of(self.process.pid), list(self.folder.glob("cortex-compile*"))
+        return [f"{len(found)} {what}" for what, found in (("regions", regions), ("files", files)) if found]
 
     def is_running(self) -> bool:
         return self.process.poll() is None

@@ -65,7 +65,7 @@ def _machine(results: Results) -> Iterator[str]:
         return
     yield (
         f"{facts.get('cores', '?')} cores of {facts.get('processor', '?')}; "
-        + ", ".join(f"{name} {number}" for name, number in versions.items())
+        + ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
         + f". Up to {rounds} rounds; figures are medians over the rounds, ratios are of the same round."
     )
     others = [each["others"] for rounds in results.cells.values() for each in rounds.values()]

@@ -1,4 +1,4 @@
-"""Images made by `package`, run as their Dockerfile and compose file say."""
+"""Images made by `package`, run as their Dockerfile says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from ..triton.processes import wait_until
 from .conftest import ROOT, Image, run
@@ -112,24 +111,6 @@ def test_package_checks_what_it_wrote(engine: Any, echo_image: Image, builds: di
     assert "echo: built, ready, and answered sample" in done.stdout
     assert engine.containers.list(all=True, filters={"ancestor": "echo"}) == []
     engine.images.remove("echo", force=True)
-
-
-def test_the_two_services_of_compose(start: Callable[..., Any], echo_image: Image) -> None:
-    """With their own commands; there is no compose here, so what it does with networks is not seen."""
-    services = yaml.safe_load((echo_image.context / "compose.yaml").read_text())["services"]
-    triton = start(echo_image.tag, command=services["triton"]["command"])
-    health = services["triton"]["healthcheck"]["test"]
-    assert wait_until(lambda: triton.exec_run(health[1:]).exit_code == 0, timeout_s=60), triton.logs().decode()
-    triton.reload()
-    facade = start(
-        echo_image.tag,
-        command=services["facade"]["command"],
-        extra_hosts={"triton": triton.attrs["NetworkSettings"]["IPAddress"]},
-        ports={"8888/tcp": ("127.0.0.1", None)},
-    )
-    url = wait_until_ready(facade)
-    sample = ROOT / "examples" / "echo" / "sample.json"
-    assert ask(f"{url}/", sample)["payload"] == json.loads(sample.read_text())
 
 
 def test_building_on_another_python_is_refused_with_what_to_do(

@@ -341,6 +341,22 @@ def test_sigterm_answers_what_is_under_way(run: RunFacade) -> None:
     assert facade.process.wait(timeout=20) == 0
 
 
+def test_what_is_not_answered_in_time_to_end_is_told_to_come_back(run: RunFacade) -> None:
+    facade = run("other")
+    answers: list[httpx.Response] = []
+    client = threading.Thread(target=lambda: answers.append(facade.http.post("/?sleep=8")))
+    idle = httpx.Client(base_url=facade.http.base_url)
+    client.start()
+    assert wait_until(lambda: _metric_of_idle(idle) == 1, timeout_s=10)
+    idle.close()
+    facade.process.send_signal(signal.SIGTERM)
+    client.join(timeout=20)
+    (answer,) = answers
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json() == {"error": "the server is ending; try again"}
+    assert facade.process.wait(timeout=20) == 0
+
+
 def _metric_of_idle(client: httpx.Client) -> float:
     text = client.get("/metrics").text
     line = next(line for line in text.splitlines() if line.startswith("cortex_compile_requests_in_flight{"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cortex_compile.launchers.embedded import DEADLINES_VARIABLE
+from cortex_compile.launchers.judge_work import DEADLINES_VARIABLE
 from cortex_compile.launchers.stubs import Stub, StubList
 from cortex_compile.launchers.watch_stubs import StubWatch
 from cortex_compile.python_backend.deadlines import FOLDER_VARIABLE, Deadlines, suspended_deadline
@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def late_s(folder: Path) -> float:
     """As the launcher sees it; less than nothing where there is time left."""
-    return StubWatch(StubList(), folder, overdue_s=1.0)._read_work(os.getpid()).late_s()
+    return StubWatch(StubList(), folder, overdue_s=1.0)._read_work(os.getpid()).late_s
 
 
 def test_launcher_and_runtime_speak_of_one_variable() -> None:

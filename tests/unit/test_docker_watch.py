@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ class Container:
         self.status, self.starts, self.gone, self.has_stub = "created", 0, False, True
         self.attrs: dict[str, Any] = {"State": {"ExitCode": 0}}
         self.started = threading.Semaphore(0)
+        self.late_by_s: float | None = None
 
     def attach(self, **_: Any) -> Iterator[bytes]:
         yield from (b"a li", b"ne\nand an", b"other")
@@ -39,13 +42,17 @@ class Container:
         self.attrs["State"] = {"ExitCode": code}
         self.status = "exited"
 
-    def top(self, ps_args: str) -> dict[str, Any]:
-        server = ["1", "0", "Ssl", "/opt/tritonserver/bin/tritonserver"]
-        stub = ["2", "1", "Sl", "/opt/tritonserver/backends/python/triton_python_backend_stub near_0_0"]
-        return {"Processes": [server, stub][: 2 if self.has_stub else 1]}
+    def exec_run(self, command: list[str], *, stream: bool, stderr: bool) -> Any:
+        return SimpleNamespace(output=self._tell())
+
+    def _tell(self) -> Iterator[bytes]:
+        while self.status == "running":
+            stub = [2, "tritonserver", "S", ["triton_python_backend_stub", "near_0_0"], [self.late_by_s]]
+            yield json.dumps([stub] if self.has_stub else []).encode() + b"\n"
+            time.sleep(0.001)
 
     def kill(self) -> None:
-        self.has_stub = True
+        self.has_stub, self.late_by_s = True, None
         self.end(137)
 
     def wait(self) -> None: ...
@@ -104,22 +111,44 @@ def test_one_that_is_not_ready_is_started_again(monkeypatch: pytest.MonkeyPatch)
     assert told == ["Triton was not ready for 0 s; starting it again."]
 
 
-def test_one_in_which_a_models_process_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_watch, "_LOOK_AT_STUBS_EVERY_S", 0.0)
+def watched() -> tuple[Container, Watch, list[str]]:
+    """One that runs, and has been looked at."""
     container, told = Container(), list[str]()
     watch = Watch(container, lambda line: None, told.append)
     watch.start_container()
     assert container.started.acquire(timeout=20)
-    looked = threading.Event()
-    watch.begin(lambda: looked.set() or True)
-    assert looked.wait(20)
-    time.sleep(0.05)  # it has been looked at more than once
+    watch.begin(lambda: True)
+    deadline = time.monotonic() + 20
+    while not watch._stubs._known:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return container, watch, told
+
+
+def test_one_in_which_a_models_process_ended_is_started_again() -> None:
+    container, watch, told = watched()
     container.has_stub = False
     assert container.started.acquire(timeout=20)
     watch.end()
     assert watch.status is None
     assert watch.repairs == {"process": 1}
     assert told == ["The process of 'near' ended; starting it again."]
+
+
+def test_a_predictor_that_is_late_is_not_ready_and_one_that_is_stuck_has_it_started_again() -> None:
+    container, watch, told = watched()
+    for late_by_s, faults in ((5.0, {"near": "it does not answer at the moment"}), (None, {})):
+        container.late_by_s = late_by_s
+        deadline = time.monotonic() + 20
+        while watch.faults != faults:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    container.late_by_s = 11.0
+    assert container.started.acquire(timeout=20)
+    watch.end()
+    assert watch.repairs == {"stuck": 1}
+    said = "The process of 'near' is stuck: a prediction takes 11 s longer than its request may; starting it again."
+    assert told == [said]
 
 
 def test_one_that_is_gone_is_given_up() -> None:
