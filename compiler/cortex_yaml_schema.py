@@ -15,6 +15,7 @@ from cortex_compile.compiler.yaml_values import (
     Count,
     Endpoint,
     Env,
+    FilePath,
     Name,
     Query,
     Replicas,
@@ -33,7 +34,7 @@ class _Section(BaseModel):
 
 
 class Dependencies(_Section):
-    pip: str | None = None
+    pip: FilePath | None = None
     """The requirements file. Default: requirements.txt."""
     conda: str | None = None
     """Is not run: install what it lists by yourself."""
@@ -48,7 +49,7 @@ class ServerSideBatching(_Section):
 
 class ModelFolder(_Section):
     name: Annotated[str, Field(min_length=1)]
-    path: Annotated[str, Field(min_length=1)]
+    path: FilePath
     """A folder with versions in folders 1, 2, …, or with one model in it."""
     signature_key: None = None
 
@@ -56,9 +57,9 @@ class ModelFolder(_Section):
 class MultiModelReloading(_Section):
     """Models for load_model and python_client: exactly one of path, paths and dir."""
 
-    path: Annotated[str, Field(min_length=1)] | None = None
+    path: FilePath | None = None
     paths: Annotated[list[ModelFolder], Field(min_length=1)] | None = None
-    dir: Annotated[str, Field(min_length=1)] | None = None
+    dir: FilePath | None = None
     """A folder of models, each a folder of its own."""
     cache_size: Count | None = None
     """How many models may be in memory at a time."""
@@ -86,11 +87,11 @@ class MultiModelReloading(_Section):
 
 class Predictor(_Section):
     type: Literal["python", "tensorflow", "onnx"]
-    path: Annotated[str, Field(min_length=1)]
+    path: FilePath
     """The file of the PythonPredictor, relative to this file."""
     config: dict[str, JsonValue] | None = None
     """What __init__ gets."""
-    python_path: str | None = None
+    python_path: FilePath | None = None
     """A folder to import from, relative to this file."""
     env: Env | None = None
     """Environment variables."""

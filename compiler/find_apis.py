@@ -75,7 +75,7 @@ def choose_by_name(apis: Sequence[LocatedApi], name: str | None) -> tuple[Locate
 
 
 def _read_config(predictor: Path, path: Path) -> FoundApis:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--config {str(path)!r}: there is no such file.")
     file = _read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
     if isinstance(file.value, list):

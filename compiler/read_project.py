@@ -69,11 +69,11 @@ def read_projects(
 
 
 def _check_predictor(path: Path) -> Path:
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = [path / name for name in ("predictor.py", "cortex.yaml") if (path / name).is_file()]
         hint = f" Did you mean {str(inside[0])!r}?" if inside else ""
         raise UsageError(f"{str(path)!r} is a folder, expected the Python file of a predictor.{hint}")
-    if not path.is_file():
+    if not os.path.isfile(path):  # nor can there be, of too long a name
         raise UsageError(f"{str(path)!r}: there is no such file, expected the Python file of a predictor.")
     if path.suffix not in (".py", *YAML_SUFFIXES):
         raise UsageError(

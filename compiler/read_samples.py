@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def read_sample(text: str) -> Sample:
     Raises:
         ProjectError: there is no such file, or it says .json and is not JSON.
     """
-    path, query = (text, "") if Path(text).is_file() else split_query(text)
+    path, query = (text, "") if os.path.isfile(text) else split_query(text)
     return _read(Path(path), query, (), where="--sample")
 
 
@@ -35,7 +36,7 @@ def read_listed_samples(folder: Path, entries: Sequence[SampleEntry], where: Seq
     """
     samples = []
     for entry, place in zip(entries, where, strict=True):
-        path, query = (entry.file, "") if (folder / entry.file).is_file() else split_query(entry.file)
+        path, query = (entry.file, "") if os.path.isfile(folder / entry.file) else split_query(entry.file)
         query = "&".join(part for part in (query, entry.query.removeprefix("?")) if part)
         samples.append(_read(folder / path, query, tuple(entry.headers.items()), where=place))
     return tuple(samples)

@@ -5,6 +5,7 @@ A check raises ValueError with what was expected; ``cortex_yaml.py`` adds the fi
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ __all__ = [
     "Count",
     "Endpoint",
     "Env",
+    "FilePath",
     "Name",
     "Query",
     "Replicas",
@@ -30,6 +32,8 @@ __all__ = [
     "check_quantity",
 ]
 
+# Linux's.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000
 _RESERVED_ENDPOINTS = ("/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json")
 
 
@@ -39,6 +43,20 @@ def check_name(name: str) -> str:
             f"at most {MAX_NAME_LENGTH} lower-case letters, digits and '-', first a letter, last a letter or a digit"
         )
     return name
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path without NUL")
+    if len(os.fsencode(path)) > _LONGEST_PATH or any(
+        len(os.fsencode(name)) > _LONGEST_NAME for name in path.split("/")
+    ):
+        raise ValueError(f"a path with names of at most {_LONGEST_NAME} bytes, {_LONGEST_PATH} in all")
+    return path
+
+
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
+"""That a system can be asked for."""
 
 
 def check_endpoint(endpoint: str) -> str:

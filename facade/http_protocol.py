@@ -6,7 +6,8 @@ import asyncio
 import json
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from .settings import FacadeSettings
 
@@ -34,6 +35,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # at most: what follows the head in its last chunk counts, too
         self._refusal: tuple[int, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._answered_now: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,6 +45,10 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        # uvicorn tells the last request of the connection, and this may be an earlier one.
+        if self._answered_now is not None and not self._answered_now.response_complete:
+            self._answered_now.disconnected = True
+            self._answered_now.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -88,6 +94,10 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.loop.call_later(_LAST_REQUEST_S, super().shutdown)
         else:
             super().shutdown()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered_now = cycle
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(*(self._refusal or (400, "this is not HTTP/1.1")))

@@ -130,6 +130,9 @@ def test_null_stands_for_a_default_that_is_null(tmp_path: Path) -> None:
         # predictor
         (HEAD.replace("python", "pytho"), 3, "found 'pytho', expected 'python', 'tensorflow' or 'onnx'. Did you mean"),
         (HEAD.replace("    path: predictor.py\n", ""), 2, "predictor.path: the key is missing"),
+        (HEAD.replace("predictor.py", "x" * 256), 4, "expected a path with names of at most 255 bytes"),
+        (HEAD + f"    python_path: {'x/' * 2048}\n", 5, "expected a path with names of at most 255 bytes"),
+        (HEAD + '    dependencies: {pip: "a\\0b"}\n', 5, "expected a path without NUL"),
         (HEAD + "    config: [1]\n", 5, "predictor.config: found a list, expected a map"),
         (
             HEAD + "    config:\n      a:\n      - {1: x}\n",

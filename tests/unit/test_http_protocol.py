@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 from cortex_compile.facade import http_protocol
@@ -213,6 +214,37 @@ def test_an_answer_under_way_is_not_mixed_with_an_error() -> None:
         assert answer.count(b"HTTP/1.1") <= 1
 
     run(scenario)
+
+
+def test_a_client_that_leaves_while_the_first_of_its_requests_is_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvicorn tells the last of them alone, and uvloop's transports raise when a closed one is written to."""
+    began, has_left = asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await receive()
+        told.append((await receive())["type"])
+        has_left.set()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setitem(globals(), "app", answer)
+
+    async def scenario() -> None:
+        async with serving() as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(3 * (HEAD + b"content-length: 1\r\n\r\nx"))
+            await began.wait()
+            writer.close()
+            await asyncio.wait_for(has_left.wait(), timeout=20)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+    assert told == ["http.disconnect"]
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_a_request_that_comes_as_the_server_stops_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

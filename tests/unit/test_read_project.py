@@ -176,6 +176,7 @@ def test_another_cortex_yaml_may_be_given(folder: Path) -> None:
     ("predictor", "words"),
     [
         ("none.py", "there is no such file"),
+        ("x" * 300, "there is no such file"),
         (".", r"is a folder.*Did you mean '.*predictor\.py'"),
         ("sample.json", "\\.py"),
     ],

@@ -23,6 +23,15 @@ def test_a_file_whose_name_has_a_question_mark_is_that_file(tmp_path: Path) -> N
     assert read_sample(str(tmp_path / "why?.txt")) == Sample("why?.txt", b"because", "text/plain")
 
 
+def test_a_query_may_be_longer_than_any_file_name(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    query = "text=" + "a" * 300
+    assert read_sample(f"{tmp_path / 'a.json'}?{query}").query_string == query
+    assert read_listed_samples(tmp_path, [SampleEntry(file=f"a.json?{query}")], [""])[0].query_string == query
+    with pytest.raises(ProjectError, match="cannot be read \\(File name too long\\)"):
+        read_sample("x" * 300)
+
+
 def test_listed_samples_have_queries_and_headers(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "b").write_bytes(b"x")
