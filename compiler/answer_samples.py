@@ -50,7 +50,7 @@ def load_class(project: Project) -> LoadedClass:
     if project.settings.device == "cpu":
         # For `torch.cuda.is_available()` in the user's file, which is asked before CUDA looks for itself.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    enter_project(project.folder, project.python_path, project.env)
+    enter_project(project.folder, project.python_path, project.env, project.processes_per_replica)
     return load_predictor_class(
         project.folder,
         project.predictor,

@@ -100,7 +100,7 @@ def _parts(
     project: Project,
 ) -> Iterator[Any]:
     yield from our_sources()
-    yield from (engine.name, precision, threads, project.settings.tolerances)
+    yield from (engine.name, precision, threads, project.processes_per_replica, project.settings.tolerances)
     yield from (platform.machine(), _processor_flags(), len(os.sched_getaffinity(0)))
     yield {name: version for name, version in library_versions().items() if name not in ("numpy", "transformers")}
     yield [_version_of(package) for package in engine.packages]

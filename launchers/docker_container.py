@@ -12,6 +12,7 @@ from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.arguments import ServerSettings, ServerVersion, server_arguments
 from cortex_compile.launchers.docker_engine import Gpus
 from cortex_compile.launchers.judge_work import DEADLINES_VARIABLE
+from cortex_compile.launchers.large_pages import with_large_pages
 from cortex_compile.launchers.ports import LOOPBACK, Ports
 from cortex_compile.launchers.served_models import ServedModel, slots_of
 from cortex_compile.launchers.shared_memory import LARGEST_REGION
@@ -57,12 +58,9 @@ def container_settings(plan: ContainerPlan) -> dict[str, Any]:
         },
         "user": "{}:{}".format(*plan.user),
         # A user whom the image does not know has neither a home nor a name, which torch for one asks for.
-        "environment": {
-            "HOME": "/tmp",
-            "USER": "triton-server",
-            "PYTHONUNBUFFERED": "1",
-            DEADLINES_VARIABLE: _DEADLINES,
-        },
+        "environment": with_large_pages(
+            {"HOME": "/tmp", "USER": "triton-server", "PYTHONUNBUFFERED": "1", DEADLINES_VARIABLE: _DEADLINES}
+        ),
         "read_only": True,
         # Owned, not open to all: runc gives the mode of the folder below to a tmpfs of a container that starts again.
         "tmpfs": {"/tmp": "exec,mode=1777", _DEADLINES: "size=4m,mode=0755,uid={},gid={}".format(*plan.user)},

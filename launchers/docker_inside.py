@@ -16,6 +16,7 @@ from pathlib import Path
 from cortex_compile.errors import CortexCompileError, LaunchError
 from cortex_compile.launchers.arguments import ServerSettings, ServerVersion, server_arguments
 from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
+from cortex_compile.launchers.large_pages import with_large_pages
 from cortex_compile.launchers.served_models import read_builds, slots_of
 from cortex_compile.launchers.server_folder import PreparedServer
 from cortex_compile.launchers.shared_memory import choose_region_bytes
@@ -37,7 +38,7 @@ def prepare_server_of_the_image(_: Path | None = None) -> PreparedServer:
         raise LaunchError(
             f"{binary} is not there, so this is not a container of Triton's image; use --runtime embedded or docker."
         )
-    environment = dict(os.environ)
+    environment = with_large_pages(os.environ)
     # The stub looks for a python on PATH to learn which environment it is in.
     environment["PATH"] = os.pathsep.join([os.path.join(sys.prefix, "bin"), environment.get("PATH", os.defpath)])
     environment["PYTHONUNBUFFERED"] = "1"

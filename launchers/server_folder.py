@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.install_server import SERVER_VERSION, server_folder
+from cortex_compile.launchers.large_pages import with_large_pages
 
 PYTHON_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -154,7 +155,7 @@ def python_based_backends() -> dict[str, Path]:
 
 def server_environment(server: InstalledServer, folder: RunFolder) -> dict[str, str]:
     """The environment of tritonserver and its Python processes."""
-    environment = dict(os.environ)
+    environment = with_large_pages(os.environ)
     environment.pop("PYTHONHOME", None)
     libraries = [str(folder.libraries), str(server.libraries), environment.get("LD_LIBRARY_PATH")]
     environment["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))

@@ -25,6 +25,8 @@ __all__ = ["LoadedClass", "create_predictor", "enter_project", "load_predictor_c
 
 _LOGGER = logging.getLogger("cortex_compile.runtime")
 
+# OpenMP's, which torch, MKL and others read as they are imported.
+_THREADS = "OMP_NUM_THREADS"
 # Pickles and dataclasses look a class up under its module's name, so the name is the same everywhere.
 _MODULE_NAME = "cortex_predictor"
 
@@ -45,14 +47,33 @@ class LoadedClass:
     """What the API says of NaN and infinity in answers."""
 
 
-def enter_project(project: Path, python_path: str | None, env: Mapping[str, str]) -> None:
-    """Make this process look as Cortex's did: working folder, import path, environment, ``cortex_internal``."""
+def enter_project(project: Path, python_path: str | None, env: Mapping[str, str], processes: int = 1) -> None:
+    """Make this process look as Cortex's did: working folder, import path, environment, ``cortex_internal``.
+
+    Args:
+        processes: how many there are of it, which share the processors.
+    """
     os.environ.update(map_values(dict(env), project.resolve()))
+    if processes > 1:
+        _take_share_of_processors(processes)
     os.chdir(project)
     if not os.access(".", os.W_OK):
         _LOGGER.warning("%s is read-only: a predictor that writes files beside itself will fail", project)
     _lead_import_path(project, python_path)
     _offer_cortex_internal()
+
+
+def _take_share_of_processors(processes: int) -> None:
+    """Libraries with threads of their own would take as many in each process as there are processors, and threads that
+    outnumber those wait for each other: two processes of two threads were slower here than one. What the author or the
+    environment says is kept."""
+    if _THREADS in os.environ:
+        return
+    share = max(1, len(os.sched_getaffinity(0)) // processes)
+    os.environ[_THREADS] = str(share)
+    torch = sys.modules.get("torch")
+    if torch is not None:  # it was read when torch was imported
+        torch.set_num_threads(share)
 
 
 def load_predictor_class(

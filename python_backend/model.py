@@ -65,7 +65,7 @@ class TritonPythonModel:
         # A native crash, and the launcher's SIGABRT to a process that is stuck, tell of each thread's line of Python.
         faulthandler.enable()
         _leave_import_path(version_folder)
-        enter_project(version_folder / "project", manifest.python_path, manifest.env)
+        enter_project(version_folder / "project", manifest.python_path, manifest.env, manifest.processes_per_replica)
         self._streaming = manifest.streaming
         self._told_of_whole_streams = False
         self._core_metrics: CoreMetrics | None = None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -46,6 +48,37 @@ def test_predictor_lives_in_its_own_project(predictors: Path, tmp_path: Path) ->
         b'"config": {"model": {"name": "iris"}, "changed": true}, "job_spec": null}'
     )
     assert config == {"model": {"name": "iris"}}, "the predictor changed our copy of its config"
+
+
+ASK_FOR_THREADS = """
+import os, sys
+os.sched_getaffinity = lambda pid: set(range(8))
+from pathlib import Path
+from cortex_compile.python_backend.load_predictor import enter_project
+{before}
+enter_project(Path({project!r}), None, {env}, processes={processes})
+import torch
+print(torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("processes", "before", "env", "said"),
+    [
+        (3, "", {}, "2 2"),
+        (3, "import torch", {}, "2 2"),
+        (16, "", {}, "1 1"),
+        (3, "", {"OMP_NUM_THREADS": "1"}, "1 1"),
+        (1, "import torch; torch.set_num_threads(5)", {}, "5 None"),
+    ],
+)
+def test_processes_share_the_processors_unless_the_author_says_otherwise(
+    tmp_path: Path, processes: int, before: str, env: dict[str, str], said: str
+) -> None:
+    program = ASK_FOR_THREADS.format(before=before, project=str(tmp_path), env=env, processes=processes)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == said
 
 
 def test_file_of_any_name_whose_classes_can_be_pickled(predictors: Path) -> None:
