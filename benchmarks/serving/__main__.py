@@ -101,7 +101,7 @@ def _measure_track(
 ) -> None:
     if asked.again:
         for server in servers:
-            results.forget(f"{workload.name}/{track}/{server}")
+            results.forget(f"{workload.name}/{track}/{server}", asked.loads)
     settings: dict[str, Setting] = {}
     for server in servers:
         setting = _quick_setting(server, workload) if asked.quick else choose_setting(server, workload, track, results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ class Results:
     def setting(self, key: str) -> Setting | None:
         return Setting(**self.settings[key]) if key in self.settings else None
 
-    def forget(self, prefix: str) -> None:
-        """All that is known of keys that begin with these words, but for settings."""
-        for known in (self.cells, self.starts, self.refused):
-            for key in [key for key in known if f"{key}/".startswith(f"{prefix}/")]:
-                del known[key]
+    def forget(self, place: str, loads: Sequence[str] | None = None) -> None:
+        """What was measured of a server at this place, of these loads or of all; its setting is kept."""
+        self.refused.pop(place, None)
+        if loads is None:
+            self.starts.pop(place, None)
+        for key in [key for key in self.cells if key.startswith(f"{place}/")]:
+            if loads is None or key.removeprefix(f"{place}/") in loads:
+                del self.cells[key]
 
     def median(self, key: str, figure: str) -> float | None:
         """Of a figure of a cell, or of a start, over the rounds."""

@@ -51,6 +51,10 @@ def test_what_was_measured_is_read_again_and_can_be_forgotten(tmp_path: Path) ->
     again = Results.read(tmp_path / "results.json")
     assert vars(again) == vars(results)
     assert again.median("no-op/one-core/ray", "first_answer_s") == pytest.approx(12.345, abs=0.01)
+    results.put_cell("no-op/one-core/ray/c8", 0, Cell(7.0, 1.0, 2.0, 3.0, 1.0, 0.1, 0.0))
+    results.forget("no-op/one-core/ray", ["c1", "c32"])
+    assert list(results.cells) == ["no-op/one-core/rayon/c1", "no-op/one-core/ray/c8"]
+    assert results.median("no-op/one-core/ray", "first_answer_s") is not None
     again.forget("no-op/one-core/ray")
     assert list(again.cells) == ["no-op/one-core/rayon/c1"]
     assert again.starts == {}
