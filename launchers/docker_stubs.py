@@ -79,7 +79,7 @@ class ContainerStubs:
         self.answering_nobody = set()
         self._judge = WorkJudge(self._patience.overdue_s, self._patience.dumb_s, self._unanswered_s)
         self._known: dict[int, str] = {}
-        self._stopped: set[int] = set()
+        self._stopped_since_s: dict[int, float] = {}
         self._told: _Told | None = None
         self._try_again_s = 0.0
 
@@ -96,11 +96,13 @@ class ContainerStubs:
         for pid in self._known.keys() - processes.keys():
             return ContainerFinding("process", f"the process of {self._known[pid]!r} ended")
         self._known = {pid: process.model for pid, process in processes.items()}
-        # Seen twice: a moment's stop is a debugger's.
-        stopped = {pid for pid, process in processes.items() if process.state == STOPPED}
-        for pid in stopped & self._stopped:
-            return ContainerFinding("process", f"the process of {processes[pid].model!r} was stopped (SIGSTOP)")
-        self._stopped = stopped
+        # Told twice: a moment's stop is a debugger's.
+        at_s = self._told.at_s if self._told is not None else 0.0
+        stopped = [pid for pid, process in processes.items() if process.state == STOPPED]
+        self._stopped_since_s = {pid: self._stopped_since_s.get(pid, at_s) for pid in stopped}
+        for pid, since_s in self._stopped_since_s.items():
+            if since_s < at_s:
+                return ContainerFinding("process", f"the process of {processes[pid].model!r} was stopped (SIGSTOP)")
         return self._judge_work(processes)
 
     def _judge_work(self, processes: dict[int, _Process]) -> ContainerFinding | None:

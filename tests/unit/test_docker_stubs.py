@@ -101,7 +101,7 @@ def test_one_that_is_stopped_is_seen_twice() -> None:
     stopped = ContainerFinding(ENDED, "the process of 'near' was stopped (SIGSTOP)")
     for state, said in (("T", None), ("S", None), ("T", None), ("T", stopped)):
         container.tell(stub(7, "near", state=state))
-        assert stubs.look() == said
+        assert [stubs.look(), stubs.look()] == [said, said]
 
 
 def test_one_that_is_late_is_stuck_in_the_end_and_answers_nobody_before() -> None:
