@@ -25,7 +25,7 @@ from cortex_compile.launchers.gpu_memory import check_gpu_memory, read_gpus
 from cortex_compile.launchers.judge_work import DEADLINES_VARIABLE
 from cortex_compile.launchers.keep_server import Order
 from cortex_compile.launchers.model_control import ModelControl
-from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_ready
+from cortex_compile.launchers.ports import LOOPBACK, Ports, choose_ports, is_listening, is_ready
 from cortex_compile.launchers.protocol import Endpoints
 from cortex_compile.launchers.served_folder import ServedFolder, folders_beside
 from cortex_compile.launchers.served_models import ServedModel, read_builds, read_models, slots_of
@@ -297,7 +297,8 @@ class EmbeddedServer:
     def _wait_until_ready(self, timeout_s: float) -> None:
         assert self._ports is not None
         deadline = time.monotonic() + timeout_s
-        while not is_ready(self._ports.http):
+        # Triton opens its ports one after the other, that of its metrics last.
+        while not (is_ready(self._ports.http) and is_listening(self._ports.metrics)):
             if self._told_to_stop.is_set():
                 raise LaunchError("The server was stopped while it was starting")
             if self.server_status() is not None:

@@ -87,6 +87,15 @@ def is_answering(http_port: int) -> bool:
     return _status_of(http_port, "/v2/health/live") is not None
 
 
+def is_listening(port: int) -> bool:
+    """Whether something takes connections on this port."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def _status_of(http_port: int, path: str) -> int | None:
     connection = http.client.HTTPConnection(LOOPBACK, http_port, timeout=2.0)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from cortex_compile.errors import LaunchError
-from cortex_compile.launchers.ports import Ports, check_port, choose_ports
+from cortex_compile.launchers.ports import Ports, check_port, choose_ports, is_listening
 
 
 @pytest.fixture
@@ -52,3 +52,10 @@ def test_one_port_for_two_services_is_refused() -> None:
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     with pytest.raises(LaunchError, match=rf"Port {port} .*--triton-http-port"):
         choose_ports(Ports(port, 0, 0))
+
+
+def test_a_port_is_listening_while_something_takes_connections() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert is_listening(port)
+    assert not is_listening(port)
