@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compile.launchers import tell_stubs
-from cortex_compile.launchers.judge_work import Work, WorkJudge
+from cortex_compile.launchers.judge_work import DUMB_S, OVERDUE_S, Work, WorkJudge
 from cortex_compile.launchers.stubs import STOPPED, ZOMBIE, model_of_command
 
-__all__ = ["ContainerFinding", "ContainerStubs", "Patience"]
+__all__ = ["ContainerFinding", "ContainerStubs"]
 
 _SERVER = "tritonserver"
 _COMMAND = ["python3", "-I", "-c", Path(tell_stubs.__file__).read_text()]
@@ -28,14 +28,6 @@ _LONGEST_LINE = 1 << 20
 _TRY_AGAIN_S = 5.0
 # What was told is believed for as long: the program may have been stopped.
 _FRESH_S = 3.0
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long what is waited for; as in ``watch_server.Patience``."""
-
-    overdue_s: float = 10.0
-    dumb_s: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -61,23 +53,17 @@ class ContainerStubs:
         unanswered_s: see ``WorkJudge``.
     """
 
-    def __init__(
-        self,
-        container: Any,
-        unanswered_s: Callable[[str], float] = lambda _: 0.0,
-        patience: Patience | None = None,
-    ) -> None:
+    def __init__(self, container: Any, unanswered_s: Callable[[str], float] = lambda _: 0.0) -> None:
         self.answering_nobody: set[str] = set()
         """Models, when ``look`` was called last: those that may answer again by themselves."""
         self._container = container
         self._unanswered_s = unanswered_s
-        self._patience = patience or Patience()
         self.forget()
 
     def forget(self) -> None:
         """The container was started again."""
         self.answering_nobody = set()
-        self._judge = WorkJudge(self._patience.overdue_s, self._patience.dumb_s, self._unanswered_s)
+        self._judge = WorkJudge(OVERDUE_S, DUMB_S, self._unanswered_s)
         self._known: dict[int, str] = {}
         self._stopped_since_s: dict[int, float] = {}
         self._told: _Told | None = None

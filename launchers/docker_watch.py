@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cortex_compile.launchers.docker_stubs import ContainerFinding, ContainerStubs
-from cortex_compile.launchers.health import SERVER
+from cortex_compile.launchers.health import ANSWERS_NOBODY, SERVER
 from cortex_compile.launchers.model_probes import ModelProbes
 
 _LOOK_EVERY_S = 0.2
@@ -95,7 +95,7 @@ class Watch:
         with contextlib.suppress(Exception):  # it has just ended, which is seen when it is looked at again
             finding = self._stubs.look()
         if finding is None:
-            self.faults = {model: "it does not answer at the moment" for model in self._stubs.answering_nobody}
+            self.faults = dict.fromkeys(self._stubs.answering_nobody, ANSWERS_NOBODY)
             return time.monotonic()
         # Triton would wait for what the process was at.
         self._container.kill()

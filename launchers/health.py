@@ -7,6 +7,9 @@ import threading
 SERVER = ""
 """Stands for the server as a whole, where an API's name would stand."""
 
+ANSWERS_NOBODY = "it does not answer at the moment"
+"""A fault that may pass by itself."""
+
 
 class Health:
     """One server's. ``faults`` and ``repairs`` give copies."""

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 DEADLINES_VARIABLE = "CORTEX_COMPILE_DEADLINES"
-"""Names the folder in which a model's process writes them, to that process."""
+"""Tells a model's process the folder in which it writes by when it is done."""
+
+OVERDUE_S, DUMB_S = 10.0, 15.0
+"""Of ``WorkJudge``, unless told otherwise; docs/reliability.md tells people."""
 
 # A prediction that is so late has cost its request; where nobody else is answered either, the API is not ready.
 _LATE_S = 0.3

@@ -1,8 +1,9 @@
 """Large pages for the heap of tritonserver and its Python processes, where the system gives them on request.
 
 What an engine multiplies lies in megabytes of heap, and between two requests others have used the processor's table of
-pages: with pages of 2 MiB an encoder of MiniLM's size answered one client 4 % more often, and 32 clients 2.5 %, for
-3 MiB of memory. glibc asks for them since 2.35 (``glibc.malloc.hugetlb``); another C library does not read this.
+pages: with pages of 2 MiB an encoder of MiniLM's size on one core answers some per cent more, for some MiB of memory
+(docs/benchmarks.md says how to see it). glibc asks for them since 2.35 (``glibc.malloc.hugetlb``); another C library
+does not read this.
 """
 
 from __future__ import annotations

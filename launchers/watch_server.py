@@ -17,7 +17,8 @@ from typing import Protocol
 
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.crash_loop import HEALTHY_S, PAUSES_S, CrashLoop
-from cortex_compile.launchers.health import SERVER, Health
+from cortex_compile.launchers.health import ANSWERS_NOBODY, SERVER, Health
+from cortex_compile.launchers.judge_work import DUMB_S, OVERDUE_S
 from cortex_compile.launchers.model_control import ModelControl
 from cortex_compile.launchers.model_probes import ModelProbes, can_be_asked
 from cortex_compile.launchers.ports import is_answering
@@ -38,9 +39,9 @@ class Patience:
     look_every_s: float = 0.2
     silent_server_s: float = 15.0
     """A server that is stopped, or does not answer, for so long is replaced."""
-    overdue_s: float = 10.0
+    overdue_s: float = OVERDUE_S
     """A process is replaced when a prediction takes so much longer than its request may."""
-    dumb_s: float = 15.0
+    dumb_s: float = DUMB_S
     """And when it has nothing to do, and does not answer for so long."""
     load_timeout_s: float = 300.0
     pauses_s: tuple[float, ...] = PAUSES_S
@@ -160,7 +161,7 @@ class ServerWatch:
     def _report(self, answering_nobody: set[str]) -> None:
         """Have it told which predictors answer nobody, and which do again."""
         for model in answering_nobody - self._answering_nobody:
-            self.health.report(model, model, "it does not answer at the moment")
+            self.health.report(model, model, ANSWERS_NOBODY)
         for model in self._answering_nobody - answering_nobody:
             if not self._repairs.are_at(model):  # which tells itself
                 self.health.clear(model, model)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortex_compile.launchers.judge_work import Work, WorkJudge
+from cortex_compile.launchers.judge_work import DUMB_S, Work, WorkJudge
 from cortex_compile.launchers.stubs import Stub, StubList, how_it_ended, read_process
 
 
@@ -37,7 +37,7 @@ class StubWatch:
         stubs: StubList,
         deadlines: Path,
         overdue_s: float,
-        dumb_s: float = 15.0,
+        dumb_s: float = DUMB_S,
         unanswered_s: Callable[[str], float] = lambda _: 0.0,
     ) -> None:
         self.answering_nobody: set[str] = set()

@@ -328,23 +328,22 @@ def test_the_openapi_document(facade: Facade) -> None:
 
 
 def test_sigterm_answers_what_is_under_way(run: RunFacade) -> None:
-    facade = run("told")
-    answers: list[httpx.Response] = []
-    client = threading.Thread(target=lambda: answers.append(facade.http.post("/?sleep=1.5")))
-    idle = httpx.Client(base_url=facade.http.base_url)
-    client.start()
-    assert wait_until(lambda: _metric_of_idle(idle) == 1, timeout_s=10)
-    idle.close()
-    facade.process.send_signal(signal.SIGTERM)
-    client.join(timeout=20)
-    assert [answer.status_code for answer in answers] == [200]
+    facade, answer = _asked_as_it_ends(run("told"), sleep_s=1.5)
+    assert answer.status_code == 200
     assert facade.process.wait(timeout=20) == 0
 
 
 def test_what_is_not_answered_in_time_to_end_is_told_to_come_back(run: RunFacade) -> None:
-    facade = run("other")
+    facade, answer = _asked_as_it_ends(run("other"), sleep_s=8)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json() == {"error": "the server is ending; try again"}
+    assert facade.process.wait(timeout=20) == 0
+
+
+def _asked_as_it_ends(facade: Facade, sleep_s: float) -> tuple[Facade, httpx.Response]:
+    """The answer to a request that is under way when the facade gets SIGTERM."""
     answers: list[httpx.Response] = []
-    client = threading.Thread(target=lambda: answers.append(facade.http.post("/?sleep=8")))
+    client = threading.Thread(target=lambda: answers.append(facade.http.post(f"/?sleep={sleep_s}")))
     idle = httpx.Client(base_url=facade.http.base_url)
     client.start()
     assert wait_until(lambda: _metric_of_idle(idle) == 1, timeout_s=10)
@@ -352,9 +351,7 @@ def test_what_is_not_answered_in_time_to_end_is_told_to_come_back(run: RunFacade
     facade.process.send_signal(signal.SIGTERM)
     client.join(timeout=20)
     (answer,) = answers
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert answer.json() == {"error": "the server is ending; try again"}
-    assert facade.process.wait(timeout=20) == 0
+    return facade, answer
 
 
 def _metric_of_idle(client: httpx.Client) -> float:

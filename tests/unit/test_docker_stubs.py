@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from cortex_compile.launchers import docker_stubs, tell_stubs
-from cortex_compile.launchers.docker_stubs import ContainerFinding, ContainerStubs, Patience
+from cortex_compile.launchers.docker_stubs import ContainerFinding, ContainerStubs
 from cortex_compile.launchers.judge_work import DEADLINES_VARIABLE
 from cortex_compile.launchers.stubs import STUB
 
@@ -106,7 +106,7 @@ def test_one_that_is_stopped_is_seen_twice() -> None:
 
 def test_one_that_is_late_is_stuck_in_the_end_and_answers_nobody_before() -> None:
     container = Container()
-    stubs = listening(container, patience=Patience(overdue_s=10.0))
+    stubs = listening(container)
     for late_by_s, answering_nobody in (([-1.0, None], set()), ([2.0, None], set()), ([2.0, 1.0], {"near"})):
         container.tell(stub(7, "near", late_by_s=late_by_s), stub(8, "far"))
         assert stubs.look() is None
