@@ -75,7 +75,7 @@ class TritonPythonModel:
         dispatch = manifest.dispatch
         threads = dispatch.threads if dispatch is not None else manifest.threads_per_process
         threads = batches_at_once(batching, threads) if batching else threads
-        self._turn = Turn() if dispatch is not None and dispatch.kind == "passed turn" else None
+        self._turn = Turn(threads) if dispatch is not None and dispatch.kind == "passed turn" else None
         self._adopt_state: Callable[[], None] | None = None
         # Beside other processes, one takes no more than it is at: what waits, waits in Triton for whichever is free.
         self._shares = manifest.processes_per_replica > 1
@@ -159,14 +159,21 @@ class TritonPythonModel:
             self._reply(sender, [_FAILED])
             return
         call = PendingCall(len(predictions), partial(self._reply, sender))
+        self._expect(len(predictions))
         for index, prediction in enumerate(predictions):
             arrival, finish = Arrival(prediction, sender.is_cancelled, self._usual_time), partial(call.finish, index)
             if not self._in_flight.acquire(blocking=self._shares):
+                self._expect(-1)
                 finish(_OVERLOADED)
             elif self._batches is not None:
                 self._gather(self._batches, arrival, finish)
             else:
                 self._threads.submit(self._predict, arrival, finish, sender)
+
+    def _expect(self, predictions: int) -> None:
+        """All of a call before the first of them begins, which otherwise would not wait to share a run with them."""
+        if self._turn is not None:
+            self._turn.expect(predictions)
 
     def _reply(self, sender: Any, answers: list[Answer]) -> None:
         if self._streaming:

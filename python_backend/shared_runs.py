@@ -20,7 +20,7 @@ import numpy as np
 
 from .deadlines import suspended_deadline
 from .manifest import Core, Variant
-from .padding import Buckets, Filling, axes_of
+from .padding import Buckets, Filling, axes_of, bucket_for
 from .timing import add_turn_wait
 from .turn import Session, Turn
 
@@ -70,7 +70,7 @@ class SharingSession:
         assert core.shared_run is not None  # exchange.py has looked
         self._session = session
         self._turn = turn
-        self._most_cells = core.shared_run.cells
+        self._most_cells = round(core.shared_run.cells * _filled_share(variant))
         self._patience_s = min(core.call_ms / 1000, _LONGEST_WAIT_S)
         self._buckets = Buckets(variant)
         others = (item.name for item in variant.dimensions if item.name != variant.batch_dimension)
@@ -210,3 +210,10 @@ class SharingSession:
         with self._lock:
             if self._waiting and not self._runs:
                 self._waiting[0].wake()
+
+
+def _filled_share(variant: Variant) -> float:
+    """How much larger the samples' calls are when they are filled up, by which calls are counted here."""
+    buckets = {spec.dimension: spec.buckets for spec in variant.paddings}
+    others = (item for item in variant.dimensions if item.name != variant.batch_dimension and item.typical)
+    return math.prod(bucket_for(item.typical, buckets.get(item.name, ())) / item.typical for item in others)

@@ -6,6 +6,7 @@ threads are under way at once, and their compiled calls run side by side, or sha
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -35,16 +36,28 @@ class PassTurn(Protocol):
 class Turn:
     """Threads get it in the order in which they ask, whether they begin or come back from a compiled call."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = sys.maxsize) -> None:
+        """
+        Args:
+            threads: how many there are that can ask for it.
+        """
         self._lock = threading.Lock()
         self._holder: int | None = None
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
         self._when_free: list[Callable[[], None]] = []
+        self._threads = threads
+        self._inside = 0
+        self._expected = 0
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody has it, nor waits for it."""
-        return self._holder is None
+        """Whether nobody has it, nor waits for it, nor is about to ask for it."""
+        return self._holder is None and (self._expected <= 0 or self._inside >= self._threads)
+
+    def expect(self, count: int) -> None:
+        """So many more predictions are being given to threads, which enter; or so many fewer, of those expected."""
+        with self._lock:
+            self._expected += count
 
     def when_free(self, tell: Callable[[], None]) -> None:
         """Have ``tell`` called, on the thread that gave it back, whenever it becomes free. Not to be undone."""
@@ -87,13 +100,20 @@ class Turn:
                 gate.release()
                 return
             self._holder = None
-        for tell in self._when_free:
-            tell()
+        if self.is_free:
+            for tell in self._when_free:
+                tell()
 
     def __enter__(self) -> None:
+        """Begin a prediction, one of those that were expected if any were."""
         self.take()
+        with self._lock:
+            self._expected = max(0, self._expected - 1)
+            self._inside += 1
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
         self.give_back()
 
 
