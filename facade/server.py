@@ -7,6 +7,7 @@ import contextlib
 import gc
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -26,7 +27,8 @@ from .triton_client import TritonPredictorClient
 
 __all__ = ["run_facade"]
 
-_TELL_EVERY_S = 1.0
+# How often the date of answers is renewed, and it is told that this process moves.
+_TICK_EVERY_S = 1.0
 # Which bodies are too large is each API's to say, and those may change.
 _LARGEST_MESSAGE = 2**31 - 2**21
 _HANDSHAKES_S = 1.0  # of TLS, for those who had connected when the server was told to stop
@@ -89,16 +91,18 @@ async def _run(
             server_header=False,
             proxy_headers=False,  # nothing here asks where a request came from
             timeout_keep_alive=_KEEP_ALIVE_S,
+            callback_notify=partial(_tell, tell, app),
+            timeout_notify=0,
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # it may be a fraction
         )
         if check_ready:
             await _check_ready(app, triton_address)
         server = _Server(config, app)
-        tasks = [asyncio.create_task(_tell(server, app, tell))]
+        renewing = None
         if settings.tls_certificate is not None and settings.tls_key is not None:
             config.load()
             config.ssl = tls_context(settings.tls_certificate, settings.tls_key)
-            tasks.append(asyncio.create_task(keep_renewed(config.ssl, settings.tls_certificate, settings.tls_key)))
+            renewing = asyncio.create_task(keep_renewed(config.ssl, settings.tls_certificate, settings.tls_key))
         loop = asyncio.get_running_loop()
 
         def take(changed: State) -> None:
@@ -112,8 +116,8 @@ async def _run(
         try:
             await server.serve(sockets=[listener])
         finally:
-            for task in tasks:
-                task.cancel()
+            if renewing is not None:
+                renewing.cancel()
     finally:
         await triton.close()
 
@@ -141,11 +145,21 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._told_to_stop = False
         self._app = app
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.stop("the server is stopping")
         self.force_exit = self._told_to_stop  # a second signal does not wait for answers
         self._told_to_stop = self.should_exit = True
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def main_loop(self) -> None:
+        """uvicorn's own looks ten times a second whether it was told to stop, and each time some request waits."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_EVERY_S):
+                    await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         waiting = [listener.dup() for listener in sockets or ()]  # uvicorn closes its own with those that wait there
@@ -168,9 +182,5 @@ class _Server(uvicorn.Server):
         return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
-async def _tell(server: _Server, app: ChangingApp, tell: Callable[[int], None]) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)
-    while True:
-        tell(app.serial)
-        await asyncio.sleep(_TELL_EVERY_S)
+async def _tell(tell: Callable[[int], None], app: ChangingApp) -> None:
+    tell(app.serial)

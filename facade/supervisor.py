@@ -25,7 +25,10 @@ from .worker_slot import WorkerSlot
 
 __all__ = ["FacadeSupervisor"]
 
-_LOOK_EVERY_S = 0.1
+# What a worker tells, or its end, is heard at once.
+_LOOK_EVERY_S = 0.25
+# While something is waited for.
+_WAIT_S = 0.05
 # Beyond what answers may take: closing connections, and Python's own end.
 _END_MARGIN_S = 3.0
 
@@ -118,7 +121,7 @@ class FacadeSupervisor:
         while not all(slot.has_taken(serial) for slot in self._slots):
             if time.monotonic() > deadline:
                 raise ServiceError(f"a facade worker did not take over what to serve within {timeout_s:g} s")
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_WAIT_S)
 
     @property
     def apis(self) -> tuple[ApiRoute, ...]:
@@ -163,7 +166,7 @@ class FacadeSupervisor:
                 told += 1
                 for slot in running:
                     slot.stop()
-            time.sleep(_LOOK_EVERY_S / 2)
+            time.sleep(_WAIT_S)
 
     def _end(self) -> None:
         for slot in self._slots:

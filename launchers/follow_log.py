@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.4
 
 
 class LogFollower:

@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)

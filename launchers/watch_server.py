@@ -28,6 +28,8 @@ from cortex_compile.launchers.stubs import StubList, how_it_ended, read_process
 from cortex_compile.launchers.watch_stubs import Finding, StubWatch
 
 _ASK_EVERY_S = 1.0
+# Where something was seen that has to be seen twice.
+_LOOK_AGAIN_S = 0.1
 # An answer is at most as old as a pause and a question that takes its two seconds.
 _SILENT_S = 3.0
 
@@ -36,7 +38,8 @@ _SILENT_S = 3.0
 class Patience:
     """How long what is waited for; docs/reliability.md tells people."""
 
-    look_every_s: float = 0.2
+    look_every_s: float = 0.4
+    """Each look costs a request that is under way a millisecond or two."""
     silent_server_s: float = 15.0
     """A server that is stopped, or does not answer, for so long is replaced."""
     overdue_s: float = OVERDUE_S
@@ -133,7 +136,9 @@ class ServerWatch:
         return all(process.has_ended for process in self._stubs.states())
 
     def _watch(self) -> None:
-        while self.failure is None and not self._ending.wait(self._patience.look_every_s):
+        while self.failure is None and not self._ending.wait(
+            self._patience.look_every_s if self._stub_watch.is_calm else _LOOK_AGAIN_S
+        ):
             try:
                 self._look()
             except Exception as error:  # a watch that ended would be missed only at the next fault

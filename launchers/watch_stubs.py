@@ -42,6 +42,8 @@ class StubWatch:
     ) -> None:
         self.answering_nobody: set[str] = set()
         """Models, when ``look`` was called last: those that may answer again by themselves included."""
+        self.is_calm = True
+        """Whether no process of a model was seen to have ended, or to be stopped, when ``look`` was called last."""
         self._stubs = stubs
         self._deadlines = deadlines
         self._judge_of_work = WorkJudge(overdue_s, dumb_s, unanswered_s)
@@ -59,6 +61,7 @@ class StubWatch:
         with self._lock:
             self._settled &= self._stubs.known.keys()
         self.answering_nobody = set()
+        self.is_calm = True
         found = [self._judge(stub) for pid, stub in self._stubs.known.items() if pid not in self._settled]
         return [finding for finding in found if finding is not None]
 
@@ -72,6 +75,7 @@ class StubWatch:
         if process is None:
             return None  # it ended in order: Triton took its status
         state = "ended" if process.has_ended else "stopped" if process.is_stopped else ""
+        self.is_calm = self.is_calm and not state
         # Seen twice: one that is unloaded ends, and is taken at once.
         lasts, self._seen_before[stub.pid] = state == self._seen_before.get(stub.pid), state
         if state == "ended" and lasts:
