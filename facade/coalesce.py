@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -50,12 +50,15 @@ class _Waiting:
     since: float
     answer: asyncio.Future[PredictorAnswer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     call: _Call | None = None
-    is_over: bool = False
-    """It had its time."""
 
     @property
     def deadline(self) -> float:
         return self.since + self.timeout_s
+
+    def end(self) -> None:
+        """It had its time."""
+        if not self.answer.done():
+            self.answer.set_exception(_too_late(self))
 
     def is_too_late(self, usual_s: float) -> bool:
         """Whoever is next where more is asked than can be answered has waited for nearly all of its time: begun in
@@ -126,26 +129,24 @@ class Coalescer:
             # After all that came in this turn of the loop.
             self._is_starting = True
             asyncio.get_running_loop().call_soon(self._start_calls)
+        timer = asyncio.get_running_loop().call_later(timeout_s, waiting.end)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await waiting.answer
-        except TimeoutError:
-            waiting.is_over = True
-            raise _too_late(waiting) from None
+            return await waiting.answer
         finally:
+            timer.cancel()
             self._give_up(waiting)
 
     def _give_up(self, waiting: _Waiting) -> None:
         """It is answered, or nobody waits for it any longer: then it is not begun, and a call for nobody is ended."""
         if waiting.answer.done() and not waiting.answer.cancelled():
             waiting.answer.exception()  # seen, also by a client that left at this very moment
-            return
-        waiting.answer.cancel()
+        else:
+            waiting.answer.cancel()
         if waiting.call is None:
             with suppress(ValueError):  # it was just seen to be over
                 self._waiting.remove(waiting)
         # A call ends by its own limit, which is this one's, in a way that does not harm a Triton that was stopped.
-        elif not waiting.is_over and not waiting.call.is_wanted() and waiting.call.task is not None:
+        elif waiting.answer.cancelled() and not waiting.call.is_wanted() and waiting.call.task is not None:
             waiting.call.task.cancel()
 
     def _start_calls(self) -> None:
@@ -163,7 +164,7 @@ class Coalescer:
             for member in call.members:
                 member.call = call
             self._calls.add(call)
-            call.task = asyncio.ensure_future(self._run(call))
+            call.task = asyncio.get_running_loop().create_task(self._run(call))
             # Of a task that is cancelled before it begins, nothing runs.
             call.task.add_done_callback(partial(self._end, call, time.monotonic()))
 
@@ -200,7 +201,9 @@ class Coalescer:
         for member, answer in zip(call.members, answers, strict=True):
             self.pace.note(answer.timing_ms)
             if not member.answer.done():
-                member.answer.set_result(_with_wait(answer, started - member.since))
+                if answer.timing_ms:  # what a request waited here is part of its time in the queue
+                    answer.timing_ms["queue"] = answer.timing_ms.get("queue", 0.0) + 1000 * (started - member.since)
+                member.answer.set_result(answer)
 
     def _end(self, call: _Call, started: float, task: asyncio.Task[None]) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -216,13 +219,6 @@ class Coalescer:
 
 def _too_late(waiting: _Waiting) -> TritonCallError:
     return TritonCallError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {waiting.timeout_s:g} s")
-
-
-def _with_wait(answer: PredictorAnswer, seconds: float) -> PredictorAnswer:
-    """What a request waited here is part of its time in the queue."""
-    if not answer.timing_ms:
-        return answer
-    return replace(answer, timing_ms={**answer.timing_ms, "queue": answer.timing_ms.get("queue", 0.0) + 1000 * seconds})
 
 
 def _as_failure(error: BaseException) -> TritonCallError:

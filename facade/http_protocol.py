@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from .connection import put_connection
 from .settings import FacadeSettings
 
 __all__ = ["limited_protocol"]
@@ -36,6 +38,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answered_now: RequestResponseCycle | None = None
+        self._tell_of_leaving: Callable[[], None] | None = None
+        self._is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,6 +53,9 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._answered_now is not None and not self._answered_now.response_complete:
             self._answered_now.disconnected = True
             self._answered_now.message_event.set()
+        self._is_lost = True
+        if self._tell_of_leaving is not None:
+            self._tell_of_leaving()
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -97,7 +104,16 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answered_now = cycle
+        put_connection(cycle.scope, self)  # type: ignore[arg-type]  # uvicorn's own type of a scope
         super()._start_asgi_task(cycle, app)
+
+    @property
+    def has_whole_body(self) -> bool:
+        return self._answered_now is not None and not self._answered_now.more_body
+
+    def when_client_leaves(self, tell: Callable[[], None] | None) -> bool:
+        self._tell_of_leaving = tell
+        return not self._is_lost
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(*(self._refusal or (400, "this is not HTTP/1.1")))

@@ -7,20 +7,19 @@ import contextlib
 
 from starlette.types import Receive
 
+from .connection import ClientLeft, Connection
 from .errors import too_large, too_slow
 from .headers import RawHeaders
 
-__all__ = ["ClientLeft", "discard_rest", "read_body", "wait_until_client_left"]
+__all__ = ["discard_rest", "read_body"]
 
 # A client that is still sending would lose the answer if the connection were closed under it.
 _DISCARD_TIMEOUT_S = 5.0
 
 
-class ClientLeft(Exception):
-    """The connection is gone: there is nobody to answer."""
-
-
-async def read_body(receive: Receive, headers: RawHeaders, max_bytes: int, timeout_s: float) -> bytes:
+async def read_body(
+    receive: Receive, headers: RawHeaders, connection: Connection, max_bytes: int, timeout_s: float
+) -> bytes:
     """
     Raises:
         ClientLeft: before all of it was there.
@@ -28,6 +27,8 @@ async def read_body(receive: Receive, headers: RawHeaders, max_bytes: int, timeo
     """
     if _declared_length(headers) > max_bytes:
         raise too_large(max_bytes)
+    if connection.has_whole_body:
+        return await _read(receive, max_bytes)
     try:
         async with asyncio.timeout(timeout_s):
             return await _read(receive, max_bytes)
@@ -64,8 +65,3 @@ async def discard_rest(receive: Receive, max_bytes: int) -> None:
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return
                 max_bytes -= len(message.get("body", b""))
-
-
-async def wait_until_client_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

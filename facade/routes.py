@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from .connection import ClientLeft, connection_of, while_client_waits
 from .errors import HttpError, ending
 from .headers import RawHeaders, end_to_end
 from .metrics import ApiMetrics, Outcome
-from .read_body import ClientLeft, discard_rest, read_body, wait_until_client_left
+from .read_body import discard_rest, read_body
 from .server_timing import tell_timing
 from .service import BrokenStream, PredictionService
 from .triton_client import PredictorAnswer, PredictorStream
@@ -28,9 +27,6 @@ _WITHOUT_BODY = (204, 304)
 
 # Ours to say, or to say once: the HTTP server and the request-id middleware set them.
 _SET_BY_US = {b"content-length", b"date", b"x-request-id"}
-
-
-Result = TypeVar("Result")
 
 
 class PredictionRoute:
@@ -68,18 +64,18 @@ class PredictionRoute:
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> bool:
         """Answer; False where the client has the answer but may still be sending, and the response must be ended."""
-        headers, api = end_to_end(scope["headers"]), self._service.api
+        headers, api, connection = end_to_end(scope["headers"]), self._service.api, connection_of(scope)
         try:
             with self._service.slot():
-                body = await read_body(receive, headers, api.max_body_bytes, api.request_timeout_s)
+                body = await read_body(receive, headers, connection, api.max_body_bytes, api.request_timeout_s)
                 asked = self._service.predict(body, scope["query_string"], headers)
-                answer = await _while_client_waits(asked, receive)
+                answer = await while_client_waits(asked, connection)
                 tell_timing(scope, answer.timing_ms)
                 if answer.rest is not None:
                     outcome.sent(answer.status_code)
                     try:
                         sent = self._send_stream(answer, answer.rest, headers, send, outcome)
-                        await _while_client_waits(sent, receive)
+                        await while_client_waits(sent, connection)
                     finally:
                         answer.rest.cancel()
                     return True
@@ -115,36 +111,6 @@ class PredictionRoute:
             outcome.broke_off()
         else:
             await send({"type": "http.response.body", "body": b""})
-
-
-async def _while_client_waits(work: Coroutine[None, None, Result], receive: Receive) -> Result:
-    """
-    Raises:
-        ClientLeft: before it was done; it was cancelled.
-    """
-    # In the request's own task: another one for each request costs more than all else here.
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
-
-    def stop_work(_: asyncio.Task[None]) -> None:
-        nonlocal gone
-        if at_work and not left.cancelled():
-            gone = True
-            task.cancel()
-
-    at_work = True
-    left = asyncio.ensure_future(wait_until_client_left(receive))
-    left.add_done_callback(stop_work)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if not gone or task.uncancel() > 0:
-            raise
-        raise ClientLeft from None
-    finally:
-        at_work = False
-        left.cancel()
 
 
 def _sendable_headers(answer: PredictorAnswer) -> RawHeaders:

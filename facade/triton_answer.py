@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -203,13 +204,17 @@ def _contents_of(response: Any) -> dict[str, bytes]:
 
 def _read_answer(body: bytes, encoded_status: bytes) -> PredictorAnswer:
     status = json.loads(encoded_status)
-    status_code, headers = status["status_code"], []
+    status_code = status["status_code"]
     if not isinstance(status_code, int) or not 200 <= status_code <= 599:
         raise ValueError(f"status code {status_code!r}")
-    for name, value in status["headers"]:
-        header = (name.encode("latin-1"), value.encode("latin-1"))
-        if not is_sendable(*header):
-            raise ValueError(f"header {name!r}: {value!r}")
-        headers.append(header)
+    headers = [_read_header(name, value) for name, value in status["headers"]]
     timing = {name.removesuffix("_ms"): float(ms) for name, ms in status.get("timing", {}).items()}
     return PredictorAnswer(status_code, headers, body, timing)
+
+
+@lru_cache(256)  # a predictor's answers mostly have the same
+def _read_header(name: str, value: str) -> tuple[bytes, bytes]:
+    header = (name.encode("latin-1"), value.encode("latin-1"))
+    if not is_sendable(*header):
+        raise ValueError(f"header {name!r}: {value!r}")
+    return header

@@ -28,6 +28,8 @@ _LEFT_OPEN_S = 60.0
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+) *\r\n", re.IGNORECASE)
 _JSON_LENGTH = re.compile(rb"\r\ninference-header-content-length: *(\d+) *\r\n", re.IGNORECASE)
+_ONE_ANSWER = '[{"name":"response"},{"name":"status"}]'
+_SEVERAL_ANSWERS = '[{"name":"response"},{"name":"status"},{"name":"_sizes"}]'
 _CODES = {404: grpc.StatusCode.NOT_FOUND, 503: grpc.StatusCode.UNAVAILABLE, 499: grpc.StatusCode.CANCELLED}
 
 
@@ -73,11 +75,21 @@ class _Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(_failure(grpc.StatusCode.UNAVAILABLE, "Triton closed the connection"))
 
-    async def exchange(self, request: bytes) -> tuple[bytes, bytes]:
+    async def exchange(self, request: bytes, timeout_s: float) -> tuple[bytes, bytes]:
+        """
+        Raises:
+            TimeoutError: there is no answer yet, and one may still come.
+            TritonCallError: there will be none.
+        """
         assert self._transport is not None
-        self._answer = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._answer = answer = loop.create_future()
         self._transport.write(request)
-        return await self._answer
+        timer = loop.call_later(timeout_s, _end, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
 
     def leave(self, give_back: Callable[[_Connection], None]) -> None:
         """Nobody waits any longer: when the answer has come, the connection is given back."""
@@ -107,8 +119,7 @@ class TritonHttpClient:
         """
         request = _request(self._address, model, payloads, contexts)
         try:
-            async with asyncio.timeout(timeout_s):
-                head, body = await self._exchange(request)
+            head, body = await self._exchange(request, timeout_s)
         except TimeoutError:
             raise _failure(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {timeout_s:g} s") from None
         status_code = int(head[9:12]) if head[9:12].isdigit() else 0
@@ -120,11 +131,11 @@ class TritonHttpClient:
         while self._idle:
             self._idle.pop().close()
 
-    async def _exchange(self, request: bytes) -> tuple[bytes, bytes]:
-        connection = await self._connect()
+    async def _exchange(self, request: bytes, timeout_s: float) -> tuple[bytes, bytes]:
+        connection = await self._connect(timeout_s)
         try:
-            found = await connection.exchange(request)
-        except asyncio.CancelledError:
+            found = await connection.exchange(request, timeout_s)
+        except (asyncio.CancelledError, TimeoutError):
             # Not closed: Triton would take that for a cancellation (see triton_answer.py).
             connection.leave(self._idle.append)
             raise
@@ -134,16 +145,25 @@ class TritonHttpClient:
         self._idle.append(connection)
         return found
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self, timeout_s: float) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable:
                 return connection
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(_Connection, self._host, self._port)
+            async with asyncio.timeout(timeout_s):
+                loop = asyncio.get_running_loop()
+                _, connection = await loop.create_connection(_Connection, self._host, self._port)
+        except TimeoutError:  # which is an OSError
+            raise
         except OSError as error:
             raise _failure(grpc.StatusCode.UNAVAILABLE, f"Triton's HTTP port cannot be reached: {error}") from error
         return connection
+
+
+def _end(answer: asyncio.Future[tuple[bytes, bytes]]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 def _failure(code: grpc.StatusCode, details: str) -> TritonCallError:
@@ -154,11 +174,14 @@ def _request(address: str, model: str, payloads: Sequence[bytes], contexts: Sequ
     vectors = [b"".join(payloads), b"".join(contexts)]
     inputs = [_input("payload", "UINT8", [len(vectors[0])], len(vectors[0]))]
     inputs.append(_input("context", "UINT8", [len(vectors[1])], len(vectors[1])))
+    outputs = _ONE_ANSWER
     if len(payloads) > 1:
+        outputs = _SEVERAL_ANSWERS
         sizes = b"".join(len(part).to_bytes(8, "little") for part in (*payloads, *contexts))
         vectors.append(sizes)
         inputs.append(_input("_sizes", "INT64", [2, len(payloads)], len(sizes)))
-    head = f'{{"inputs":[{",".join(inputs)}],"parameters":{{"binary_data_output":true}}}}'.encode()
+    parameters = '"parameters":{"binary_data_output":true}'
+    head = f'{{"inputs":[{",".join(inputs)}],"outputs":{outputs},{parameters}}}'.encode()
     length = len(head) + sum(map(len, vectors))
     line = (
         f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: {address}\r\n"

@@ -19,6 +19,7 @@ from typing import Any
 
 from cortex_compile.facade.api_route import ApiRoute
 from cortex_compile.facade.app import create_app
+from cortex_compile.facade.connection import put_connection
 from cortex_compile.facade.settings import FacadeSettings
 from cortex_compile.facade.triton_answer import PredictorAnswer, read_contents
 from cortex_compile.python_backend.answer import answer
@@ -97,6 +98,15 @@ def _fixed() -> None:
         sorted((str(item), index) for index, item in enumerate(value.items()))
 
 
+class _Connection:
+    """Of a request that has come whole, and whose client stays."""
+
+    has_whole_body = True
+
+    def when_client_leaves(self, tell: Callable[[], None] | None) -> bool:
+        return True
+
+
 class _AnswersAtOnce:
     """Stands in for Triton."""
 
@@ -112,20 +122,19 @@ async def _facade() -> float:
     # As it is served: FastAPI's own part is not on the way of a prediction.
     app = create_app([ApiRoute("guard", "/guard", 1024, shared_calls=1)], triton, FacadeSettings()).middleware_stack
     assert app is not None
+    connection = _Connection()
 
     async def ask() -> None:
-        arrived, never, sent = [], asyncio.Event(), []
+        sent = []
 
         async def receive() -> dict[str, Any]:
-            if arrived:
-                await never.wait()
-            arrived.append(True)
             return {"type": "http.request", "body": _BODY, "more_body": False}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": list(_HEADERS)}
+        put_connection(scope, connection)
         await asyncio.ensure_future(app(scope, receive, send))
         assert sent[0]["status"] == 200
 

@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from cortex_compile.facade import http_protocol
 from cortex_compile.facade.changing_app import _closing
+from cortex_compile.facade.connection import ClientLeft, connection_of, while_client_waits
 from cortex_compile.facade.http_protocol import limited_protocol
-from cortex_compile.facade.read_body import ClientLeft, read_body
+from cortex_compile.facade.read_body import read_body
 from cortex_compile.facade.server import _Server
 from cortex_compile.facade.settings import FacadeSettings
 
@@ -36,7 +37,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     size = 0
     if scope["path"] != "/early":
         with contextlib.suppress(ClientLeft):
-            size = len(await read_body(receive, scope["headers"], 10**8, 10))
+            size = len(await read_body(receive, scope["headers"], connection_of(scope), 10**8, 10))
     body = b"%d" % size
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
@@ -245,6 +246,80 @@ def test_a_client_that_leaves_while_the_first_of_its_requests_is_answered(
         runner.run(scenario())
     assert told == ["http.disconnect"]
     assert "Exception in ASGI application" not in caplog.text
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_work_for_a_client_that_leaves_is_ended(
+    monkeypatch: pytest.MonkeyPatch, requests: int, at_once: bool
+) -> None:
+    began, has_left = asyncio.Event(), asyncio.Event()
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await read_body(receive, scope["headers"], connection_of(scope), 10**8, 10)
+        if at_once:  # it leaves before anything is done for it
+            assert (await receive())["type"] == "http.disconnect"
+        with pytest.raises(ClientLeft):
+            await while_client_waits(work(), connection_of(scope))
+        has_left.set()
+
+    monkeypatch.setitem(globals(), "app", answer)
+
+    async def scenario() -> None:
+        async with serving() as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(requests * (HEAD + b"content-length: 1\r\n\r\nx"))
+            await began.wait()
+            await asyncio.sleep(0.02)
+            writer.close()
+            await asyncio.wait_for(has_left.wait(), timeout=20)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+    assert ended == ([] if at_once else ["cancelled"])
+
+
+def test_a_client_that_stays_gets_what_was_worked_out_and_who_leaves_later_ends_nothing() -> None:
+    class Connection:
+        has_whole_body = True
+        tell: Callable[[], None] | None = None
+
+        def when_client_leaves(self, tell: Callable[[], None] | None) -> bool:
+            self.tell = tell
+            return True
+
+    async def scenario() -> None:
+        connection = Connection()
+
+        async def work() -> int:
+            assert connection.tell is not None
+            return 7
+
+        assert await while_client_waits(work(), connection) == 7
+        assert connection.tell is None
+
+        async def fail() -> None:
+            raise ValueError
+
+        with pytest.raises(ValueError):  # noqa: PT011  # it has no words
+            await while_client_waits(fail(), connection)
+        # Another's cancellation is no client that leaves.
+        task = asyncio.ensure_future(while_client_waits(asyncio.sleep(60), connection))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
 
 
 def test_a_request_that_comes_as_the_server_stops_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
