@@ -84,7 +84,8 @@ class _Connection(asyncio.Protocol):
         """
         assert self._transport is not None
         loop = asyncio.get_running_loop()
-        self._answer = answer = loop.create_future()
+        answer: asyncio.Future[tuple[bytes, bytes]] = loop.create_future()
+        self._answer = answer
         self._transport.write(request)
         timer = loop.call_later(timeout_s, _end, answer)
         try:

@@ -7,7 +7,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,7 +110,7 @@ def parse_arguments(loaded: LoadedClass, request: Request) -> dict[str, Any]:
     Raises:
         BadRequest: the request is not what its headers say.
     """
-    wanted = {*loaded.predict_arguments, *(loaded.post_predict_arguments or ())}
+    wanted = loaded.predict_arguments + (loaded.post_predict_arguments or ())
     arguments: dict[str, Any] = {"batch_id": None}
     if "payload" in wanted:
         arguments["payload"] = parse_payload(request)
@@ -138,31 +137,31 @@ async def _wait_for(result: Any) -> Any:
 
 
 def _encode(result: object, loaded: LoadedClass) -> EncodedResponse | Stream:
-    with _naming_predict(loaded):
+    try:
         stream = open_stream(result, nan_as_null=loaded.nan_as_null)
         if stream is None:
             return encode(result, nan_as_null=loaded.nan_as_null)
-        return replace(stream, rest=_encode_rest(stream.rest, loaded))
+    except (TypeError, ValueError) as error:
+        raise _not_answerable(error, loaded) from error
+    return replace(stream, rest=_encode_rest(stream.rest, loaded))
 
 
 def _encode_rest(chunks: Iterator[bytes], loaded: LoadedClass) -> Iterator[bytes]:
     while True:
-        with _naming_predict(loaded):
+        try:
             chunk = next(chunks, None)
+        except (TypeError, ValueError) as error:
+            raise _not_answerable(error, loaded) from error
         if chunk is None:
             return
         yield chunk
 
 
-@contextmanager
-def _naming_predict(loaded: LoadedClass) -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        place = f"{loaded.file}:{line_of_method(loaded.cls, 'predict')}"
-        # What streams runs the user's code, whose error is told as any other.
-        text = describe_error(error, loaded.project, otherwise=f"{place}: predict returned what cannot be answered")
-        raise PredictorError(text) from error
+def _not_answerable(error: TypeError | ValueError, loaded: LoadedClass) -> PredictorError:
+    place = f"{loaded.file}:{line_of_method(loaded.cls, 'predict')}"
+    # What streams runs the user's code, whose error is told as any other.
+    text = describe_error(error, loaded.project, otherwise=f"{place}: predict returned what cannot be answered")
+    return PredictorError(text)
 
 
 def answer_bad_request(problem: BadRequest) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from .answer import Answer
 from .request import Request
@@ -32,14 +31,18 @@ class UsualTime:
         self.seconds += 0.1 * (seconds - self.seconds)
 
 
-@dataclass(frozen=True)
 class Arrival:
-    """``is_cancelled`` asks Triton whether the client has left."""
+    __slots__ = ("is_cancelled", "prediction", "stopwatch", "usual")
 
-    prediction: PredictionBytes
-    is_cancelled: Callable[[], bool]
-    usual: UsualTime
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    def __init__(self, prediction: PredictionBytes, is_cancelled: Callable[[], bool], usual: UsualTime) -> None:
+        """
+        Args:
+            is_cancelled: asks Triton whether the client has left.
+        """
+        self.prediction = prediction
+        self.is_cancelled = is_cancelled
+        self.usual = usual
+        self.stopwatch = Stopwatch()
 
     def is_given_up(self, request: Request, waited_s: float) -> bool:
         """Nobody waits for it any longer, or nobody will when it is done.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .caches import UnsupportedCache, is_cache, put_together, take_apart
@@ -43,7 +44,38 @@ def flatten_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlatTre
     Raises:
         UnsupportedLeaf: an argument holds something that is neither a tensor nor a JSON value.
     """
-    return flatten((tuple(args), dict(sorted(kwargs.items()))))
+    return _flatten_plain(args, kwargs) or flatten((tuple(args), dict(sorted(kwargs.items()))))
+
+
+def _flatten_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlatTree | None:
+    """What ``flatten`` gives, in a fraction of its time, for a call in which nothing is nested; None for any other."""
+    import torch
+
+    names = tuple(sorted(kwargs))
+    tensors: list[torch.Tensor] = []
+    leaves: list[Leaf] = []
+    for value in (*args, *[kwargs[name] for name in names]):
+        # The exact types: what a subclass may be to pytree is not looked at here.
+        if type(value) is torch.Tensor or type(value) is torch.nn.Parameter:
+            leaves.append(_tensor_leaf(len(tensors)))
+            tensors.append(value)
+        elif type(value) in CONSTANT_TYPES:
+            leaves.append(Leaf(constant=value))
+        else:
+            return None
+    return FlatTree(tuple(tensors), tuple(leaves), _plain_spec(len(args), names))
+
+
+@lru_cache(maxsize=256)
+def _tensor_leaf(index: int) -> Leaf:
+    return Leaf(tensor=index)
+
+
+@lru_cache(maxsize=256)
+def _plain_spec(count: int, names: tuple[str, ...]) -> Any:
+    from torch.utils import _pytree as pytree
+
+    return pytree.tree_structure(((None,) * count, dict.fromkeys(names)))
 
 
 def flatten(tree: Any) -> FlatTree:

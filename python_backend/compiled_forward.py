@@ -83,7 +83,7 @@ class ReadyVariant:
 
     def mismatch(self, call: FlatTree) -> str | None:
         """Why this variant does not fit a call, or None. The words are few and fixed: they label a metric."""
-        if call.spec != self._argument_spec or not equal_constants(self._argument_leaves, call.leaves):
+        if not self._is_like(call):
             return "other arguments"
         if call.states != self._argument_caches:
             return "other state of a cache"
@@ -93,16 +93,27 @@ class ReadyVariant:
             if tensor.dim() != rank:
                 return "other rank"
         shapes = [tensor.shape for tensor in call.tensors]
-        if any(shapes[index][axis] != size for index, axis, size in self._fixed):
-            return "other size"
+        for index, axis, size in self._fixed:
+            if shapes[index][axis] != size:
+                return "other size"
         for places, minimum, maximum in self._ranges:
             index, axis, offset = places[0]
             size = shapes[index][axis] - offset
             if not minimum <= size <= maximum:
                 return "size outside the proven range"
-            if any(shapes[index][axis] != size + offset for index, axis, offset in places):
-                return "other size"
-        return "other positions" if self._miscounts(call) else None
+            for index, axis, offset in places[1:]:
+                if shapes[index][axis] != size + offset:
+                    return "other size"
+        return "other positions" if self._positions and self._miscounts(call) else None
+
+    def _is_like(self, call: FlatTree) -> bool:
+        """True if its arguments are of the same structure, with the same constants."""
+        spec, leaves = self._argument_spec, self._argument_leaves
+        if (call.spec is not spec and call.spec != spec) or not equal_constants(leaves, call.leaves):
+            return False
+        # Plain calls have these objects in common, so that those of the next one need not be looked into.
+        self._argument_spec, self._argument_leaves = call.spec, call.leaves
+        return True
 
     def _miscounts(self, call: FlatTree) -> bool:
         """True if a vector that counted whenever the graph was proven does not count in this call."""
@@ -126,12 +137,11 @@ class ReadyVariant:
         import numpy as np
         import torch
 
-        if any(tensor.device.type != "cpu" for tensor in call.tensors):
+        if not all([tensor.is_cpu for tensor in call.tensors]):
             on_device: list[Any] = [tensor.detach().contiguous() for tensor in call.tensors]
             return rebuild_result(self._plan, call, self.session.run(on_device))
-        arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in call.tensors]
-        # ascontiguousarray makes a scalar a vector of one.
-        arrays = [array.reshape(tensor.shape) for array, tensor in zip(arrays, call.tensors, strict=True)]
+        # Not ascontiguousarray, which makes a scalar a vector of one.
+        arrays = [np.asarray(tensor.detach().numpy(), order="C") for tensor in call.tensors]
         results = [torch.from_numpy(array) for array in self.session.run(arrays)]
         return rebuild_result(self._plan, call, results)
 

@@ -12,8 +12,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,22 +51,9 @@ class Deadlines:
                 table = np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.float64)
             self._free = [_Place(table, index) for index in range(at_once)]
 
-    @contextmanager
-    def within(self, timeout_s: float | None) -> Iterator[None]:
+    def within(self, timeout_s: float | None) -> _Within:
         """Say that what is done meanwhile takes no longer. None: it may take as long as it likes."""
-        if not self._free:
-            yield
-            return
-        place = self._free.pop()
-        limit_s = math.inf if timeout_s is None else max(timeout_s, self._at_least_s)
-        place.table[place.index] = time.monotonic() + limit_s
-        token = _current.set(place)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-            place.table[place.index] = 0.0
-            self._free.append(place)
+        return _Within(self._free, math.inf if timeout_s is None else max(timeout_s, self._at_least_s))
 
     def each_within(self, timeout_s: float | None, items: Iterator[Item]) -> Iterator[Item]:
         """The same items, each made in that time."""
@@ -80,16 +66,42 @@ class Deadlines:
             yield item
 
 
-@contextmanager
-def suspended_deadline() -> Iterator[None]:
+# Classes, since a generator made a context manager takes several times as long.
+class _Within:
+    __slots__ = ("_free", "_limit_s", "_place", "_token")
+
+    def __init__(self, free: list[_Place], limit_s: float) -> None:
+        self._free = free
+        self._limit_s = limit_s
+
+    def __enter__(self) -> None:
+        self._place: _Place | None = self._free.pop() if self._free else None
+        if self._place is not None:
+            self._place.table[self._place.index] = time.monotonic() + self._limit_s
+            self._token: Token[_Place | None] = _current.set(self._place)
+
+    def __exit__(self, *_: object) -> None:
+        if self._place is not None:
+            _current.reset(self._token)
+            self._place.table[self._place.index] = 0.0
+            self._free.append(self._place)
+
+
+def suspended_deadline() -> _Suspended:
     """What this thread waits for meanwhile is other predictions: the time does not count."""
-    place = _current.get()
-    if place is None:
-        yield
-        return
-    since_s, deadline_s = time.monotonic(), float(place.table[place.index])
-    place.table[place.index] = 0.0
-    try:
-        yield
-    finally:
-        place.table[place.index] = deadline_s + time.monotonic() - since_s
+    return _Suspended()
+
+
+class _Suspended:
+    __slots__ = ("_deadline_s", "_place", "_since_s")
+
+    def __enter__(self) -> None:
+        self._place = place = _current.get()
+        if place is not None:
+            self._since_s, self._deadline_s = time.monotonic(), float(place.table[place.index])
+            place.table[place.index] = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        place = self._place
+        if place is not None:
+            place.table[place.index] = self._deadline_s + time.monotonic() - self._since_s

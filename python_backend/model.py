@@ -12,9 +12,7 @@ import json
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -34,6 +32,8 @@ from .exchange_later import LaterExchange
 from .load_predictor import create_predictor, enter_project, load_predictor_class
 from .logs import RUNTIME_LOGGER, start_logging
 from .manifest import Manifest, read_manifest
+from .places import Places
+from .predict_threads import PredictThreads
 from .python_client import PythonClient
 from .remote import call_remote
 from .replies import send_answer, send_answers, send_stream
@@ -41,7 +41,7 @@ from .request import BadRequest, request_from_context
 from .streams import Stream
 from .tensors import array_from, bytes_from
 from .thread_state import capture_thread_state
-from .triton_call import PendingCall, split_call
+from .triton_call import OUTPUTS, Finish, PredictionBytes, finish_each, split_call
 from .turn import Turn
 from .user_errors import user_traceback
 
@@ -51,9 +51,6 @@ _LOGGER = logging.getLogger(f"{RUNTIME_LOGGER}.model")
 
 _OVERLOADED = Answer(b"Service Unavailable", 503, (("content-type", "text/plain; charset=utf-8"), ("retry-after", "1")))
 _FAILED = Answer(b"internal server error", 500, (("content-type", "text/plain; charset=utf-8"),))
-
-
-Finish = Callable[[Answer], None]
 
 
 class TritonPythonModel:
@@ -80,12 +77,12 @@ class TritonPythonModel:
         # Beside other processes, one takes no more than it is at: what waits, waits in Triton for whichever is free.
         self._shares = manifest.processes_per_replica > 1
         at_once = threads * (batching.max_batch_size if batching else 1)
-        self._in_flight = threading.BoundedSemaphore(at_once if self._shares else manifest.max_replica_concurrency)
+        self._in_flight = Places(at_once if self._shares else manifest.max_replica_concurrency)
         self._deadlines = Deadlines(threads, at_least_s=manifest.request_timeout_s)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=self._begin_thread)
+        self._threads = PredictThreads(threads, self._begin_thread)
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.
-        self._threads.submit(self._create_predictor, manifest, version_folder).result()
+        self._threads.run(self._create_predictor, manifest, version_folder)
         self._batches: BatchedPredictions | None = None
         if batching:
             self._batches = BatchedPredictions(
@@ -99,8 +96,8 @@ class TritonPythonModel:
             self._start_call(request, request.get_response_sender())
         if self._shares:
             # Triton gives this process the next request when this returns: not before it can begin with it.
-            with self._in_flight:
-                pass
+            self._in_flight.take(wait=True)
+            self._in_flight.give_back()
         # What Triton wants of a decoupled model, and of any other.
         return None if self._streaming else [None] * len(requests)
 
@@ -108,7 +105,7 @@ class TritonPythonModel:
         """What is in flight is answered first, and what is to be done after an answer is done."""
         if self._batches is not None:
             self._batches.close()
-        self._threads.shutdown(wait=True)
+        self._threads.shutdown()
         self._after_answer.drain()
         if self._core_metrics is not None:
             self._core_metrics.stop()
@@ -146,23 +143,22 @@ class TritonPythonModel:
 
     def _start_call(self, request: Any, sender: Any) -> None:
         """Give each prediction of the call to a thread. Every way out of here answers the call once."""
+        wanted: Container[str] = OUTPUTS
         try:
-            tensors = {tensor.name(): tensor for tensor in request.inputs()}
-            context = bytes_from(tensors["context"]) if "context" in tensors else None
-            sizes = array_from(tensors["_sizes"]) if "_sizes" in tensors else None
-            predictions = split_call(bytes_from(tensors["payload"]), context, sizes)
+            wanted = request.requested_output_names()
+            predictions = _read_predictions(request)
         except BadRequest as problem:
-            self._reply(sender, [answer_bad_request(problem)])
+            self._reply(sender, wanted, [answer_bad_request(problem)])
             return
         except Exception:
             _LOGGER.exception("a call could not be read")
-            self._reply(sender, [_FAILED])
+            self._reply(sender, wanted, [_FAILED])
             return
-        call = PendingCall(len(predictions), partial(self._reply, sender))
+        finishes = finish_each(len(predictions), partial(self._reply, sender, wanted))
         self._expect(len(predictions))
-        for index, prediction in enumerate(predictions):
-            arrival, finish = Arrival(prediction, sender.is_cancelled, self._usual_time), partial(call.finish, index)
-            if not self._in_flight.acquire(blocking=self._shares):
+        for prediction, finish in zip(predictions, finishes, strict=True):
+            arrival = Arrival(prediction, sender.is_cancelled, self._usual_time)
+            if not self._in_flight.take(wait=self._shares):
                 self._expect(-1)
                 finish(_OVERLOADED)
             elif self._batches is not None:
@@ -175,11 +171,11 @@ class TritonPythonModel:
         if self._turn is not None:
             self._turn.expect(predictions)
 
-    def _reply(self, sender: Any, answers: list[Answer]) -> None:
+    def _reply(self, sender: Any, wanted: Container[str], answers: list[Answer]) -> None:
         if self._streaming:
             send_answer(sender, answers[0])
         else:
-            send_answers(sender, answers)
+            send_answers(sender, answers, wanted)
 
     def _gather(self, batches: BatchedPredictions, arrival: Arrival, finish: Finish) -> None:
         try:
@@ -199,15 +195,18 @@ class TritonPythonModel:
             result = self._answer(arrival)
             if isinstance(result, Answer):
                 self._deliver(finish, result)
-            elif not send_stream(sender, result, self._in_flight.release, partial(self._log, arrival)):
+            elif not send_stream(sender, result, self._in_flight.give_back, partial(self._log, arrival)):
                 # As after an answer that is an error.
                 result = replace(result, background=None)
             self._after_answers([result])
 
     def _after_answers(self, answers: Sequence[Answer | Stream]) -> None:
+        works = [result.background for result in answers if result.background is not None]
+        if not works and self._later is None:
+            return
         with self._deadlines.within(None):
-            for result in answers:
-                self._after_answer.run(result.background)
+            for work in works:
+                self._after_answer.run(work)
             if self._later is not None:
                 self._later.look_again()
 
@@ -219,7 +218,7 @@ class TritonPythonModel:
 
     def _deliver(self, finish: Finish, result: Answer) -> None:
         # Before the answer goes out: its client's next request must find the place free.
-        self._in_flight.release()
+        self._in_flight.give_back()
         finish(result)
 
     def _answer(self, arrival: Arrival) -> Answer | Stream:
@@ -235,10 +234,11 @@ class TritonPythonModel:
             with self._deadlines.within(request.timeout_s):
                 result = answer_request(self._predictor, self._loaded, request)
             if isinstance(result, Stream):
-                result = replace(result, rest=self._deadlines.each_within(request.timeout_s, result.rest))
-            if isinstance(result, Answer) and result.error is not None:
+                rest = self._deadlines.each_within(request.timeout_s, result.rest)
+                return replace(result, rest=rest, timing=arrival.read_time())
+            if result.error is not None:
                 self._log(arrival, result.error)
-            if isinstance(result, Answer) and result.streamed:
+            if result.streamed:
                 self._tell_of_whole_streams()
             return replace(result, timing=arrival.read_time())
         except BadRequest as problem:
@@ -263,6 +263,17 @@ class TritonPythonModel:
         traceback = user_traceback(error, project) or (None if isinstance(error, PredictorError) else error)
         told = describe_error(error, project)
         _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=traceback)
+
+
+def _read_predictions(request: Any) -> tuple[PredictionBytes, ...]:
+    """
+    Raises:
+        BadRequest: lengths that do not add up.
+    """
+    tensors = {tensor.name(): tensor for tensor in request.inputs()}
+    context = bytes_from(tensors["context"]) if "context" in tensors else None
+    sizes = array_from(tensors["_sizes"]) if "_sizes" in tensors else None
+    return split_call(bytes_from(tensors["payload"]), context, sizes)
 
 
 def _leave_import_path(version_folder: Path) -> None:

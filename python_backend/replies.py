@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,19 @@ __all__ = ["send_answer", "send_answers", "send_stream"]
 _LOGGER = logging.getLogger(f"{RUNTIME_LOGGER}.replies")
 
 
-def send_answers(sender: Any, answers: Sequence[Answer]) -> None:
-    """The one and final response of a call with several predictions, or one."""
+def send_answers(sender: Any, answers: Sequence[Answer], wanted: Container[str]) -> None:
+    """The one and final response of a call with several predictions, or one; ``wanted`` names its outputs."""
 
     def make_tensors() -> list[Any]:
         joined = join_answers(answers)
-        return [
-            tensor_of("response", joined.response),
-            tensor_of("status", joined.status),
-            tensor_of("_sizes", joined.sizes),
-        ]
+        tensors = []
+        if "response" in wanted:
+            tensors.append(tensor_of("response", joined.response))
+        if "status" in wanted:
+            tensors.append(tensor_of("status", joined.status))
+        if "_sizes" in wanted:
+            tensors.append(tensor_of("_sizes", joined.sizes))
+        return tensors
 
     _send_only(sender, make_tensors)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from email.message import Message
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData, Headers, QueryParams
@@ -22,8 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """``content_type`` is None where the client gave none. ``headers`` need not hold the content type."""
 
     body: bytes
@@ -66,9 +64,9 @@ def request_from_context(body: bytes, context: bytes | None) -> Request:
         value = json.loads(context)
         content_type = value.get("content_type", "application/json")
         query_string = value.get("query_string", "")
-        headers = tuple((key, text) for key, text in value.get("headers", ()))
-        strings = [query_string, *(part for pair in headers for part in pair)]
-        if not isinstance(content_type, str | None) or not all(isinstance(item, str) for item in strings):
+        headers = tuple([(key, text) for key, text in value.get("headers", ())])
+        are_strings = all([isinstance(key, str) and isinstance(text, str) for key, text in headers])
+        if not (are_strings and isinstance(query_string, str) and isinstance(content_type, str | None)):
             raise TypeError("a value is not a string")
         method = value.get("method", "POST")
         if method not in ("POST", "GET"):

@@ -7,8 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from .run_response import run_response
 
@@ -20,8 +19,7 @@ __all__ = ["EncodedResponse", "Headers", "encode", "encode_json", "headers_of", 
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class EncodedResponse:
+class EncodedResponse(NamedTuple):
     """``background`` is what the user's response wants done after it was sent."""
 
     body: bytes

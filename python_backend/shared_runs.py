@@ -215,5 +215,5 @@ class SharingSession:
 def _filled_share(variant: Variant) -> float:
     """How much larger the samples' calls are when they are filled up, by which calls are counted here."""
     buckets = {spec.dimension: spec.buckets for spec in variant.paddings}
-    others = (item for item in variant.dimensions if item.name != variant.batch_dimension and item.typical)
-    return math.prod(bucket_for(item.typical, buckets.get(item.name, ())) / item.typical for item in others)
+    sizes = {item.name: item.typical for item in variant.dimensions if item.name != variant.batch_dimension}
+    return math.prod(bucket_for(size, buckets.get(name, ())) / size for name, size in sizes.items() if size)

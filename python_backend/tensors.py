@@ -34,7 +34,8 @@ def tensor_of(name: str, array: np.ndarray[Any, Any]) -> Any:
     """A Triton tensor over the array's memory, which it keeps alive; an array that cannot be shared is copied."""
     import triton_python_backend_utils as pb_utils
 
-    if not (array.flags.c_contiguous and array.flags.writeable):
+    flags = array.flags
+    if not (flags.c_contiguous and flags.writeable):
         array = np.array(array, order="C")
     if array.size == 0:
         array = _with_strides_of_products(array)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Stopwatch", "Timing", "add_core_time", "add_turn_wait"]
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """In milliseconds."""
 
     queue_ms: float
@@ -20,6 +19,8 @@ class Timing:
 
 class Stopwatch:
     """Times one prediction: made when its request arrives, started and read on the thread that answers it."""
+
+    __slots__ = ("_arrived_s", "_started_s", "core_s", "turn_wait_s")
 
     def __init__(self) -> None:
         self.core_s = 0.0
@@ -39,7 +40,7 @@ class Stopwatch:
         # Those waits are inside compiled calls.
         core_s = max(0.0, self.core_s - self.turn_wait_s)
         prepost_s = max(0.0, answering_s - core_s)
-        return Timing(*(round(1000 * seconds, 3) for seconds in (queue_s, prepost_s, core_s)))
+        return Timing(round(1000 * queue_s, 3), round(1000 * prepost_s, 3), round(1000 * core_s, 3))
 
 
 # A context variable, since coroutines and asyncio.to_thread carry it along.

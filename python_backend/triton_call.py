@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,12 @@ from .streams import Stream
 
 __all__ = [
     "MAX_PREDICTIONS",
+    "OUTPUTS",
+    "Finish",
     "JoinedAnswers",
     "PendingCall",
     "PredictionBytes",
+    "finish_each",
     "join_answers",
     "split_call",
     "status_of",
@@ -27,9 +30,12 @@ __all__ = [
 
 MAX_PREDICTIONS = 64
 
+OUTPUTS = ("response", "status", "_sizes")
 
-@dataclass(frozen=True)
-class PredictionBytes:
+Finish = Callable[[Answer], None]
+
+
+class PredictionBytes(NamedTuple):
     payload: bytes
     context: bytes | None
 
@@ -61,33 +67,49 @@ def _bad_sizes(text: str) -> BadRequest:
     return BadRequest(400, json.dumps({"error": f"_sizes: {text}"}).encode(), "application/json")
 
 
-@dataclass(frozen=True)
 class JoinedAnswers:
-    """The output vectors of a call."""
+    """The output vectors of a call, each made when it is asked for."""
 
-    response: np.ndarray[Any, Any]
-    status: np.ndarray[Any, Any]
-    sizes: np.ndarray[Any, Any]
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._bodies = [answer.body for answer in answers]
+        self._statuses = [status_of(answer) for answer in answers]
+
+    @property
+    def response(self) -> np.ndarray[Any, Any]:
+        return _join(self._bodies)
+
+    @property
+    def status(self) -> np.ndarray[Any, Any]:
+        return _join(self._statuses)
+
+    @property
+    def sizes(self) -> np.ndarray[Any, Any]:
+        return np.array([[*map(len, self._bodies)], [*map(len, self._statuses)]], dtype=np.int64)
 
 
 def join_answers(answers: Sequence[Answer]) -> JoinedAnswers:
-    bodies = [answer.body for answer in answers]
-    statuses = [status_of(answer) for answer in answers]
-    sizes = np.array([[len(body) for body in bodies], [len(status) for status in statuses]], dtype=np.int64)
-    return JoinedAnswers(_join(bodies), _join(statuses), sizes)
+    return JoinedAnswers(answers)
 
 
 def status_of(answer: Answer | Stream) -> bytes:
     """JSON: ``status_code``, ``headers``, and ``timing`` where it is known."""
     status: dict[str, Any] = {"status_code": answer.status_code, "headers": answer.headers}
     if answer.timing is not None:
-        status["timing"] = asdict(answer.timing)
+        status["timing"] = answer.timing._asdict()
     return json.dumps(status).encode()
 
 
 def _join(parts: list[bytes]) -> np.ndarray[Any, Any]:
     # A bytearray, since an array over bytes is read-only and DLPack refuses it.
     return np.frombuffer(bytearray(b"".join(parts)), dtype=np.uint8)
+
+
+def finish_each(count: int, send: Callable[[list[Answer]], None]) -> list[Finish]:
+    """For each prediction of a call, what takes its answer. When all have come, ``send`` is given them."""
+    if count == 1:
+        return [lambda answer: send([answer])]
+    call = PendingCall(count, send)
+    return [partial(call.finish, index) for index in range(count)]
 
 
 class PendingCall:

@@ -157,7 +157,9 @@ async def _predictor() -> float:
         (prediction,) = split_call(_BODY, context, None)
         assert prediction.context is not None
         found = answer(predictor, loaded, request_from_context(prediction.payload, prediction.context))
-        assert join_answers([found]).response.size
+        joined = join_answers([found])
+        assert joined.response.size
+        assert joined.status.size
 
     return await ratio_to_fixed(ask)
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import pytest
 import torch
 
@@ -29,6 +32,54 @@ def test_the_order_of_keyword_arguments_does_not_matter() -> None:
     two = flatten_arguments((), {"b": 2, "a": torch.ones(1)})
     assert one.spec == two.spec
     assert one.leaves == two.leaves
+
+
+class Marked(torch.Tensor):
+    """A tensor of a class that torch knows nothing of."""
+
+
+class Pair(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+ONE, TWO = torch.ones(1), torch.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((), {}),
+        ((ONE, TWO), {}),
+        ((), {"mask": ONE, "ids": TWO}),
+        ((ONE, True, 1, 1.0, None, "word"), {"scale": 0, "flag": False, "ids": TWO}),
+        ((ONE, ONE), {"same": ONE}),
+        ((torch.nn.Parameter(ONE),), {"weight": torch.nn.Parameter(TWO)}),
+        ((ONE.as_subclass(Marked),), {}),
+        ((ONE, [TWO]), {}),
+        (((),), {"nothing": {}}),
+        ((ONE,), {"nested": {"ids": (TWO, 3)}}),
+        ((Pair(ONE, TWO),), {"mask": TWO}),
+    ],
+)
+def test_a_call_that_nests_nothing_is_flattened_as_any_other(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    expected = flatten((tuple(args), dict(sorted(kwargs.items()))))
+    for _ in range(2):
+        found = flatten_arguments(args, kwargs)
+        assert found.spec == expected.spec
+        assert dump_spec(found.spec) == dump_spec(expected.spec)
+        assert [(leaf, type(leaf.constant)) for leaf in found.leaves] == [
+            (leaf, type(leaf.constant)) for leaf in expected.leaves
+        ]
+        assert [*map(id, found.tensors)] == [*map(id, expected.tensors)]
+        assert (found.caches, found.states) == (expected.caches, expected.states)
+
+
+def test_calls_that_nest_nothing_have_their_structure_in_common() -> None:
+    one, two = (flatten_arguments((torch.ones(1),), {"mask": torch.ones(1)}) for _ in range(2))
+    assert one.spec is two.spec
+    assert all(mine is theirs for mine, theirs in zip(one.leaves, two.leaves, strict=True))
+    assert flatten_arguments((), {"ids": ONE, "mask": ONE}).spec != one.spec
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [(1, True), (1, 1.0), (0, None), ("a", "b")])
