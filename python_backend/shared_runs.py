@@ -29,9 +29,9 @@ __all__ = ["SharingSession"]
 Array = np.ndarray[Any, Any]
 
 _LONGEST_WAIT_S = 0.02
-# Of the time that a run took: so long after it the next one waits for as many as were in that one. Those clients have
-# their answers now, and clients that ask again do so at once.
-_RETURN_SHARE = 0.15
+# Of the time that a run took: so long after it the next one waits for as many as were in that one or waited beside it.
+# Those clients have their answers now, and clients that ask again do so at once; on one core even that takes a while.
+_RETURN_SHARE = 0.25
 
 
 @dataclass(eq=False)
@@ -171,8 +171,8 @@ class SharingSession:
                 call.wake()
             self._runs -= 1
             self._free_since_s = ended_s
-            self._expected_cells = cells
-            self._expected_until_s = ended_s + _RETURN_SHARE * (ended_s - started_s)
+            self._expected_cells = min(cells + sum(call.cells for call in self._waiting), self._most_cells)
+            self._expected_until_s = ended_s + min(_RETURN_SHARE * (ended_s - started_s), _LONGEST_WAIT_S)
             if self._waiting:
                 self._waiting[0].wake()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .facts import ENGINE_ROWS
 from .results import Results
 from .servers import OURS
 from .workloads import MACHINE, ONE_CORE
@@ -76,10 +77,11 @@ def _against_best(results: Results, workload: str, track: str, load: str, wanted
 
 
 def _of_the_engine(results: Results) -> Target:
-    served = results.median(f"encoder/{ONE_CORE}/{OURS}/c8", "per_second")
+    served = results.median(f"encoder/{ONE_CORE}/{OURS}/c{ENGINE_ROWS}", "per_second")
     engine = results.facts.get("engine_per_second")
     share = served / engine if served and engine else None
-    return Target("encoder: throughput, 8 clients, one core", 0.95, share, "of the engine in a loop", True)
+    name = f"encoder: throughput, {ENGINE_ROWS} clients, one core"
+    return Target(name, 0.95, share, f"of the engine in a loop, {ENGINE_ROWS} texts a call", True)
 
 
 def _figure(results: Results, name: str, key: str, figure: str, wanted: float) -> Target:

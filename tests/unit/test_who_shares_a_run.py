@@ -51,3 +51,21 @@ def test_a_run_waits_for_nobody_who_has_no_thread(monkeypatch: pytest.MonkeyPatc
         for number, each in enumerate(asked):
             assert_answers((number,), each.result(LONG_S / 2))
     assert world.engine.shapes == [(2, 1), (1, 1)]
+
+
+def test_after_a_run_all_are_waited_for_who_were_in_it_or_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else those who came in two parts would go on in two runs for ever."""
+    monkeypatch.setattr(shared_runs, "_LONGEST_WAIT_S", LONG_S)
+    monkeypatch.setattr(shared_runs, "_RETURN_SHARE", 1000.0)
+    world = World(rows=8)
+    world.engine.seconds = 0.05
+    with ThreadPoolExecutor(8) as threads:
+        first = threads.submit(ask, world.turn, world.session, call(0))
+        world.wait_until_runs(1)
+        beside = [threads.submit(ask, world.turn, world.session, call(number)) for number in (1, 2)]
+        world.wait_until_waiting(2)
+        first.result(LONG_S)
+        again = threads.submit(ask, world.turn, world.session, call(3))  # as a client that was answered does
+        for each in (*beside, again):
+            each.result(LONG_S)
+    assert world.engine.shapes == [(1, 1), (3, 1)]
