@@ -39,7 +39,7 @@ class Patience:
     """How long what is waited for; docs/reliability.md tells people."""
 
     look_every_s: float = 0.4
-    """Each look costs a request that is under way a millisecond or two."""
+    """A request that is under way waits while it looks."""
     silent_server_s: float = 15.0
     """A server that is stopped, or does not answer, for so long is replaced."""
     overdue_s: float = OVERDUE_S

@@ -45,7 +45,7 @@ def main() -> None:
     if not asked.quick:
         measure_facts(workloads, results, again=asked.again)
     if results.file == FILE:
-        write_document(results)
+        write_document(Results.read(FILE))  # in the order of the file, as whoever writes the page again has it
     print_targets(results)
 
 
