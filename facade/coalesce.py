@@ -68,7 +68,10 @@ class _Waiting:
 
 @dataclass(eq=False)
 class _Call:
-    members: list[_Waiting]
+    """``members`` wait for it to return; of one in its request's own task there are none."""
+
+    predictions: int
+    members: Sequence[_Waiting] = ()
     task: asyncio.Task[None] | None = None
 
     def is_wanted(self) -> bool:
@@ -116,6 +119,8 @@ class Coalescer:
         self._calls: set[_Call] = set()
         self.pace = Pace(shared_rows)
         self._is_starting = False
+        self._lonely = False
+        """Whether the last call was of one prediction, and none waited for it to return: hardly any come at once."""
 
     async def predict(self, prediction: Prediction, timeout_s: float) -> PredictorAnswer:
         """The answer to one prediction. Cancelling it leaves the others in its call as they are.
@@ -123,6 +128,8 @@ class Coalescer:
         Raises:
             TritonCallError: there is no answer, or none in time.
         """
+        if self._lonely and not self._calls and not self._waiting:
+            return await self._predict_at_once(prediction, timeout_s)
         waiting = _Waiting(prediction, timeout_s, time.monotonic())
         self._waiting.append(waiting)
         if not self._is_starting:
@@ -135,6 +142,20 @@ class Coalescer:
         finally:
             timer.cancel()
             self._give_up(waiting)
+
+    async def _predict_at_once(self, prediction: Prediction, timeout_s: float) -> PredictorAnswer:
+        """Nothing is under way: in the request's own task, without all that lets requests wait for each other."""
+        call = _Call(1)
+        self._calls.add(call)
+        started = time.monotonic()
+        try:
+            (answer,) = await self._send([prediction], timeout_s)
+        except Exception as error:
+            raise _as_failure(error) from error
+        finally:
+            self._over(call, started)
+        self.pace.note(answer.timing_ms)
+        return answer
 
     def _give_up(self, waiting: _Waiting) -> None:
         """It is answered, or nobody waits for it any longer: then it is not begun, and a call for nobody is ended."""
@@ -160,7 +181,7 @@ class Coalescer:
             members = self._take(room)
             if not members:
                 return
-            call = _Call(members)
+            call = _Call(len(members), members)
             for member in call.members:
                 member.call = call
             self._calls.add(call)
@@ -171,7 +192,7 @@ class Coalescer:
     def _room(self) -> int:
         """How many predictions may go out now; where a call of some is answered whole, an even share of what waits."""
         if self._shares_runs or self.pace.together == 1:
-            return self._most_under_way - sum(len(call.members) for call in self._calls)
+            return self._most_under_way - sum(call.predictions for call in self._calls)
         free = self._calls_at_once - len(self._calls)
         return math.ceil(len(self._waiting) / free) if free > 0 else 0
 
@@ -211,9 +232,13 @@ class Coalescer:
             if not member.answer.done():
                 assert error is not None
                 member.answer.set_exception(_as_failure(error))
+        self._over(call, started)
+
+    def _over(self, call: _Call, started: float) -> None:
         self._calls.discard(call)
+        self._lonely = call.predictions == 1 and not self._waiting
         if self._shares_runs:
-            self._expected.note(len(call.members), time.monotonic() - started)
+            self._expected.note(call.predictions, time.monotonic() - started)
         self._start_calls()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +27,10 @@ from .worker_slot import WorkerSlot
 
 __all__ = ["FacadeSupervisor"]
 
-# What a worker tells, or its end, is heard at once.
-_LOOK_EVERY_S = 0.25
+# What a worker tells, its end, and whatever else was told to look for, is heard at once.
+_LOOK_EVERY_S = 1.0
+# Of a worker that is not there.
+_START_WITHIN_S = 0.1
 # While something is waited for.
 _WAIT_S = 0.05
 # Beyond what answers may take: closing connections, and Python's own end.
@@ -43,6 +47,9 @@ class FacadeSupervisor:
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="cortex-compile-facade-"))
         self._slots = [WorkerSlot(number, listener, self._folder) for number, listener in enumerate(listeners)]
+        self._told = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Not in the end: whoever is late to tell must not write into what has its number then.
+        weakref.finalize(self, os.close, self._told)
         self._lock = threading.Lock()
         self._state = State(0, ())
         self._signals = 0
@@ -78,6 +85,8 @@ class FacadeSupervisor:
             poll_triton: gives Triton's exit status once it has ended.
             health: why a model is not ready, by its name, and "" for the server.
             repairs: how often something was replaced, by API, or "" for the server, and reason.
+
+        What these three give is asked for once a second, and after ``look_again``.
 
         Raises:
             LaunchError: Triton ended, or a worker does not start.
@@ -117,11 +126,16 @@ class FacadeSupervisor:
             ServiceError: a worker has not taken them over in time; it will when it can.
         """
         serial = self._update(apis=tuple(apis))
+        self.look_again()
         deadline = time.monotonic() + timeout_s
         while not all(slot.has_taken(serial) for slot in self._slots):
             if time.monotonic() > deadline:
                 raise ServiceError(f"a facade worker did not take over what to serve within {timeout_s:g} s")
             time.sleep(_WAIT_S)
+
+    def look_again(self) -> None:
+        """Have ``serve`` ask at once for what it was given to ask for. From any thread."""
+        os.eventfd_write(self._told, 1)
 
     @property
     def apis(self) -> tuple[ApiRoute, ...]:
@@ -151,9 +165,14 @@ class FacadeSupervisor:
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
+        self.look_again()
 
     def _wait_for_events(self) -> None:
-        select.select([slot.events for slot in self._slots if slot.events is not None], [], [], _LOOK_EVERY_S)
+        events = [slot.events for slot in self._slots if slot.events is not None]
+        is_complete = len(events) == len(self._slots)
+        told, _, _ = select.select([*events, self._told], [], [], _LOOK_EVERY_S if is_complete else _START_WITHIN_S)
+        if self._told in told:
+            os.eventfd_read(self._told)
 
     def _drain(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s + _END_MARGIN_S

@@ -27,7 +27,8 @@ _KILLED = 128 + 9
 
 class Watch:
     """Over one container that was created. ``status`` is its exit status once it has ended for good, and ``failure``
-    says why it is not started again. ``asked`` are the models that ``probes`` ask whether they answer."""
+    says why it is not started again. ``asked`` are the models that ``probes`` ask whether they answer; ``changed`` is
+    called when any of what is said here may be something else."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Watch:
         tell: Callable[[str], None],
         probes: ModelProbes | None = None,
         asked: Sequence[str] = (),
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.status: int | None = None
         self.failure: str | None = None
@@ -46,6 +48,7 @@ class Watch:
         self._container = container
         self._probes = probes or ModelProbes(0)
         self._asked = asked
+        self._changed = changed
         self._stubs = ContainerStubs(container, self._probes.unanswered_s)
         self._log = log
         self._tell = tell
@@ -95,7 +98,10 @@ class Watch:
         with contextlib.suppress(Exception):  # it has just ended, which is seen when it is looked at again
             finding = self._stubs.look()
         if finding is None:
-            self.faults = dict.fromkeys(self._stubs.answering_nobody, ANSWERS_NOBODY)
+            faults = dict.fromkeys(self._stubs.answering_nobody, ANSWERS_NOBODY)
+            if faults != self.faults:
+                self.faults = faults
+                self._changed()
             return time.monotonic()
         # Triton would wait for what the process was at.
         self._container.kill()
@@ -110,6 +116,7 @@ class Watch:
         self._repairs.append(now)
         self.faults = {SERVER: "it ended, and is started again"}
         self.repairs = {**self.repairs, reason: self.repairs.get(reason, 0) + 1}
+        self._changed()
         self._tell(f"{what[:1].upper()}{what[1:]}; starting it again.")
         self._stubs.forget()
         self._probes.look([])
@@ -121,6 +128,7 @@ class Watch:
         self.failure = f"{reason[:1].upper()}{reason[1:]}; it is not started again"
         self._tell(f"{self.failure}.")
         self.status = self._container.attrs.get("State", {}).get("ExitCode") or 1
+        self._changed()
 
     def _follow(self, lines: Any) -> None:
         rest = ""

@@ -94,6 +94,7 @@ class EmbeddedServer:
         self._ports: Ports | None = None
         self._log_start = 0
         self._watch: ServerWatch | None = None
+        self._changed: list[Callable[[], None]] = []
         self.server_pid: int | None = None
         self.models: tuple[ServedModel, ...] = ()
         self.folders: tuple[ServedFolder, ...] = ()
@@ -131,7 +132,13 @@ class EmbeddedServer:
         http, grpc, metrics = (f"{LOOPBACK}:{port}" for port in (ports.http, ports.grpc, ports.metrics))
         if self._tell is not None:
             self._watch = ServerWatch(
-                self, ports.http, self.control, self._folder / _DEADLINES, self._tell, self._patience
+                self,
+                ports.http,
+                self.control,
+                self._folder / _DEADLINES,
+                self._tell,
+                self._patience,
+                self._tell_of_change,
             )
             self._watch.begin()
         return Endpoints(http=http, grpc=grpc, metrics=metrics)
@@ -196,6 +203,14 @@ class EmbeddedServer:
         compiled module's own process. To be called from any thread.
         """
         return {} if self._watch is None else self._watch.health.repairs()
+
+    def when_changed(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called, from any thread, when ``poll``, ``health`` or ``repairs`` may say something else."""
+        self._changed.append(tell)
+
+    def _tell_of_change(self) -> None:
+        for tell in self._changed:
+            tell()
 
     def start_again(self) -> None:
         """Start a server that has ended on the same ports, and return when every model is ready.

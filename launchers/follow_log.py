@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-_LOOK_EVERY_S = 0.4
+# While lines come, and while none do.
+_LOOK_AGAIN_S, _LOOK_EVERY_S = 0.1, 0.8
 
 
 class LogFollower:
@@ -28,10 +29,11 @@ class LogFollower:
             rest = ""
             while True:
                 last_look = self._ending.is_set()
-                rest += lines.read()
+                new = lines.read()
+                rest += new
                 *whole, rest = rest.split("\n")
                 for line in whole:
                     self._tell(line)
                 if last_look:
                     return
-                self._ending.wait(_LOOK_EVERY_S)
+                self._ending.wait(_LOOK_AGAIN_S if new else _LOOK_EVERY_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 SERVER = ""
 """Stands for the server as a whole, where an API's name would stand."""
@@ -12,9 +13,10 @@ ANSWERS_NOBODY = "it does not answer at the moment"
 
 
 class Health:
-    """One server's. ``faults`` and ``repairs`` give copies."""
+    """One server's. ``faults`` and ``repairs`` give copies; ``changed`` is called when they give something else."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self.changed = changed
         self._lock = threading.Lock()
         self._faults: dict[str, dict[str, str]] = {}
         self._repairs: dict[str, dict[str, int]] = {}
@@ -22,17 +24,23 @@ class Health:
     def report(self, api: str, model: str, fault: str) -> None:
         """``model`` of an API is not well. ``fault`` is told to clients, so it holds nothing internal."""
         with self._lock:
-            self._faults.setdefault(api, {})[model] = fault
+            faults = self._faults.setdefault(api, {})
+            is_new, faults[model] = faults.get(model) != fault, fault
+        if is_new:
+            self.changed()
 
     def clear(self, api: str, model: str) -> None:
         with self._lock:
-            self._faults.get(api, {}).pop(model, None)
+            was_told = self._faults.get(api, {}).pop(model, None) is not None
+        if was_told:
+            self.changed()
 
     def count(self, api: str, reason: str) -> None:
         """Something of an API was replaced. The reason of a compiled module's own model begins with ``core_``."""
         with self._lock:
             reasons = self._repairs.setdefault(api, {})
             reasons[reason] = reasons.get(reason, 0) + 1
+        self.changed()
 
     def faults(self) -> dict[str, str]:
         """Why each API is not ready, that of the predictor's own model first; empty when all is well."""

@@ -29,7 +29,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-_LOOK_EVERY_S = 0.5
+# What is waited for comes as a signal; only new shared memory has to be looked for, and at the start the log.
+_LOOK_EVERY_S, _LOOK_AT_START_S = 1.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def main() -> int:
     order = Order(**json.loads(sys.stdin.readline()))
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP | {signal.SIGCHLD})
     libc = ctypes.CDLL(None)
+    # The launcher's end is one more thing to look at: see ``_is_orphan``.
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGCHLD, 0, 0, 0)
     # Python processes whose server died become children of this one, which can then see them end.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     log_file = Path(order.log_file)
@@ -65,7 +68,7 @@ def main() -> int:
         os.write(1, f"{server.pid}\n".encode())
     told = looked = False
     while server.status is None and not told and not _is_orphan(order):
-        told = server.wait_for_signal()
+        told = server.wait_for_signal(_LOOK_EVERY_S if looked else _LOOK_AT_START_S)
         close_regions(order.region_prefix)
         if not looked and has_read_arguments(log_file, log_begin):
             looked = True
@@ -74,7 +77,7 @@ def main() -> int:
     told, deadline = False, None
     # A launcher that will not wait longer sends a second signal; where it is gone, there is a limit.
     while server.status is None and not told and (deadline is None or time.monotonic() < deadline):
-        told = server.wait_for_signal()
+        told = server.wait_for_signal(_LOOK_AT_START_S)
         if deadline is None and _is_orphan(order):
             deadline = time.monotonic() + order.orphan_grace_s
     server.kill_with_all_it_started()
@@ -119,9 +122,9 @@ class _Server:
         self.pid = pid
         self.status: int | None = None
 
-    def wait_for_signal(self) -> bool:
-        """Wait a moment for something to happen; True if this process was told to stop."""
-        found = signal.sigtimedwait(_STOP | {signal.SIGCHLD}, _LOOK_EVERY_S)
+    def wait_for_signal(self, timeout_s: float) -> bool:
+        """Wait for something to happen; True if this process was told to stop."""
+        found = signal.sigtimedwait(_STOP | {signal.SIGCHLD}, timeout_s)
         self._reap()
         return found is not None and found.si_signo in _STOP
 

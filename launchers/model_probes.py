@@ -1,9 +1,10 @@
-"""Whether predictors answer at all, asked of Triton once a second: a request that runs none of the user's code."""
+"""Whether predictors answer at all, asked of Triton about once a second, by what runs none of the user's code."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import socket
 import time
@@ -14,7 +15,8 @@ from urllib.parse import quote
 from cortex_compile.launchers.ports import LOOPBACK
 from cortex_compile.launchers.served_models import ServedModel
 
-_ASK_EVERY_S = 1.0
+# Less than the time from one look to the next, so that one look hears an answer and asks again.
+_ASK_EVERY_S = 0.7
 # On the loopback address: it connects at once, or nobody listens.
 _CONNECT_TIMEOUT_S = 0.2
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -49,6 +51,8 @@ class ModelProbes:
     def __init__(self, http_port: int) -> None:
         self._http_port = http_port
         self._asked: dict[str, _Asked] = {}
+        self.answered_s = -math.inf
+        """When an answer was heard last, on the monotonic clock. May be read from any thread."""
 
     def look(self, models: Sequence[str]) -> None:
         """Ask these models what is due, hear what they answered, and forget what others were asked."""
@@ -78,18 +82,17 @@ class ModelProbes:
         return 0.0 if asked is None or asked.since_s is None else time.monotonic() - asked.since_s
 
     def _look_at(self, name: str, asked: _Asked, now_s: float) -> None:
-        if asked.connection is None:
-            if now_s < asked.next_s:
-                return
+        answer = None if asked.connection is None else _hear(asked, asked.connection)
+        if answer is not None:
+            self.answered_s = now_s
+            asked.close()
+            if not _is_full(answer):
+                asked.since_s = None
+        if asked.connection is None and now_s >= asked.next_s:
             asked.connection = self._ask(name)
             asked.next_s = now_s + _ASK_EVERY_S
             # A predictor that was full, and is asked again, has not answered since.
             asked.since_s = asked.since_s or now_s
-        answer = _hear(asked, asked.connection)
-        if answer is not None:
-            asked.close()
-            if not _is_full(answer):
-                asked.since_s = None
 
     def _ask(self, model: str) -> socket.socket:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -51,6 +51,10 @@ class Launcher(Protocol):
         Requests that an API had under way are lost with it, unless the reason begins with ``core_``: that was a
         compiled module's own process. To be called from any thread.
         """
+        ...
+
+    def when_changed(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called, from any thread, whenever the three above may say something else than before."""
         ...
 
     def stop(self, timeout_s: float = 10.0) -> None:

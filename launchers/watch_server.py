@@ -22,12 +22,13 @@ from cortex_compile.launchers.judge_work import DUMB_S, OVERDUE_S
 from cortex_compile.launchers.model_control import ModelControl
 from cortex_compile.launchers.model_probes import ModelProbes, can_be_asked
 from cortex_compile.launchers.ports import is_answering
+from cortex_compile.launchers.process_ends import ProcessEnds
 from cortex_compile.launchers.repair import Fault, Repairs
 from cortex_compile.launchers.served_models import ServedModel
 from cortex_compile.launchers.stubs import StubList, how_it_ended, read_process
 from cortex_compile.launchers.watch_stubs import Finding, StubWatch
 
-_ASK_EVERY_S = 1.0
+_ASK_EVERY_S, _ASK_AFTER_S = 1.0, 1.5
 # Where something was seen that has to be seen twice.
 _LOOK_AGAIN_S = 0.1
 # An answer is at most as old as a pause and a question that takes its two seconds.
@@ -38,8 +39,9 @@ _SILENT_S = 3.0
 class Patience:
     """How long what is waited for; docs/reliability.md tells people."""
 
-    look_every_s: float = 0.4
-    """A request that is under way waits while it looks."""
+    look_every_s: float = 0.8
+    """A request that is under way waits while it looks. What ends is seen at once, and what is stopped in this time:
+    before Triton refuses its requests, which it does after a second."""
     silent_server_s: float = 15.0
     """A server that is stopped, or does not answer, for so long is replaced."""
     overdue_s: float = OVERDUE_S
@@ -77,6 +79,7 @@ class ServerWatch:
         http_port: the server's, on the loopback address.
         deadlines: see ``StubWatch``.
         tell: is given lines for people.
+        changed: is called when ``health`` or ``failure`` says something else.
     """
 
     def __init__(
@@ -87,8 +90,9 @@ class ServerWatch:
         deadlines: Path,
         tell: Callable[[str], None],
         patience: Patience,
+        changed: Callable[[], None],
     ) -> None:
-        self.health = Health()
+        self.health = Health(changed)
         self.failure: str | None = None
         """Why it was given up; None while it is worth the effort."""
         self._server = server
@@ -106,6 +110,7 @@ class ServerWatch:
             control, self.health, self._stubs, tell, self._give_up, self._new_crash_loop, patience.load_timeout_s
         )
         self._ending = threading.Event()
+        self._ends = ProcessEnds()
         self._answered_s = time.monotonic()
         self._stopped_since_s: float | None = None
         self._killed_for: str | None = None
@@ -119,9 +124,12 @@ class ServerWatch:
 
     def end(self) -> None:
         """Start nothing again from now on. Returns when no start of the server is under way."""
-        self._ending.set()
+        if not self._ending.is_set():
+            self._ending.set()
+            self._ends.wake()
         self._repairs.abandon()
         self._threads[0].join()
+        self._ends.close()
 
     def leave_alone(self, pids: Iterable[int]) -> None:
         """Whatever becomes of these processes, their models are well. From any thread."""
@@ -136,24 +144,31 @@ class ServerWatch:
         return all(process.has_ended for process in self._stubs.states())
 
     def _watch(self) -> None:
-        while self.failure is None and not self._ending.wait(
-            self._patience.look_every_s if self._stub_watch.is_calm else _LOOK_AGAIN_S
-        ):
+        is_calm = True
+        while self.failure is None:
+            has_ended = self._ends.wait(self._patience.look_every_s if is_calm else _LOOK_AGAIN_S)
+            if self._ending.is_set():
+                break
+            is_calm = False
             try:
-                self._look()
+                is_calm = self._look() and not has_ended
             except Exception as error:  # a watch that ended would be missed only at the next fault
                 self._tell(f"The watch over the server failed ({error!r}); it goes on.")
         self._probes.look([])
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Find and repair what is wrong. False where something was seen that has to be seen again."""
         status = self._server.server_status()
         if status is not None:
             self._probes.look([])
             self._start_server_again(status)
+        elif self._has_server_ended():
+            return False  # and its processes with it, as its keeper is about to tell
         elif self._is_server_silent():
             self._probes.excuse()
-            return  # of a server that does not listen, nothing can be repaired
+            return True  # of a server that does not listen, nothing can be repaired
         self._stubs.follow(self._server.server_pid)
+        server = () if self._server.server_pid is None else (self._server.server_pid,)
         # Of a model that is only tried, whoever tries it hears.
         left_alone = [model for model in self._server.models if not self._repairs.are_at(model.name)]
         self._probes.look([model.name for model in left_alone if can_be_asked(model)])
@@ -161,7 +176,9 @@ class ServerWatch:
         for finding in self._stub_watch.look():
             if finding.stub.model in names and not self._repairs.are_at(finding.stub.model):
                 self._repair(finding)
+        self._ends.follow((*server, *self._stubs.known))
         self._report(self._stub_watch.answering_nobody & names)
+        return self._stub_watch.is_calm
 
     def _report(self, answering_nobody: set[str]) -> None:
         """Have it told which predictors answer nobody, and which do again."""
@@ -182,6 +199,11 @@ class ServerWatch:
             self._stub_watch.settle(stub.pid for stub in self._stubs.of_model(each))
         self._repairs.begin(Fault(api, model, finding.reason, finding.how, tuple(replaced)))
 
+    def _has_server_ended(self) -> bool:
+        assert self._server.server_pid is not None
+        process = read_process(self._server.server_pid)
+        return process is None or process.has_ended
+
     def _is_server_silent(self) -> bool:
         """Whether it is stopped or does not answer. One that is so for too long is killed."""
         assert self._server.server_pid is not None
@@ -192,7 +214,7 @@ class ServerWatch:
             silent_since_s, fault = self._stopped_since_s, "it is stopped"
         else:
             self._stopped_since_s = None
-            silent_since_s, fault = self._answered_s, "it does not answer"
+            silent_since_s, fault = max(self._answered_s, self._probes.answered_s), "it does not answer"
             if now_s - silent_since_s < _SILENT_S:
                 self.health.clear(SERVER, SERVER)
                 return False
@@ -234,12 +256,14 @@ class ServerWatch:
 
     def _ask_regularly(self) -> None:
         while not self._ending.wait(_ASK_EVERY_S):
-            if is_answering(self._http_port):
+            # What a predictor answers, the server does.
+            if time.monotonic() - self._probes.answered_s > _ASK_AFTER_S and is_answering(self._http_port):
                 self._answered_s = time.monotonic()
 
     def _give_up(self, failure: str) -> None:
         self._tell(f"{failure}. It is not started again.")
         self.failure = failure
+        self.health.changed()
 
     def _new_crash_loop(self) -> CrashLoop:
         return CrashLoop(self._patience.pauses_s, self._patience.healthy_s)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .coroutines import wait_for
 from .errors import CoreOverloaded, PredictorError
 from .load_predictor import LoadedClass
 from .request import BadRequest, Request, parse_headers, parse_payload, parse_query_params
@@ -125,15 +126,11 @@ def call(predictor: object, method: str, offered: Mapping[str, Any], names: tupl
     process = os.getpid()
     try:
         result = getattr(predictor, method)(**{name: offered[name] for name in names})
-        return asyncio.run(_wait_for(result)) if inspect.isawaitable(result) else result
+        return wait_for(result) if inspect.isawaitable(result) else result
     finally:
         # The user's code forked: this is the copy, and its answer would be the second one.
         if os.getpid() != process:
             os._exit(0)
-
-
-async def _wait_for(result: Any) -> Any:
-    return await result
 
 
 def _encode(result: object, loaded: LoadedClass) -> EncodedResponse | Stream:

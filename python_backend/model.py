@@ -25,6 +25,7 @@ from .arrival import TOO_LATE, Arrival, UsualTime
 from .batch_requests import batches_at_once
 from .batched_predictions import BatchedPredictions
 from .core_metrics import CoreMetrics
+from .coroutines import CommonLoop
 from .deadlines import Deadlines
 from .errors import PredictorError
 from .exchange import exchange_cores
@@ -78,6 +79,8 @@ class TritonPythonModel:
         self._shares = manifest.processes_per_replica > 1
         at_once = threads * (batching.max_batch_size if batching else 1)
         self._in_flight = Places(at_once if self._shares else manifest.max_replica_concurrency)
+        # With the passed turn no two of the user's lines run side by side, so each thread has a loop of its own.
+        self._common_loop = CommonLoop() if threads > 1 and self._turn is None else None
         self._deadlines = Deadlines(threads, at_least_s=manifest.request_timeout_s)
         self._threads = PredictThreads(threads, self._begin_thread)
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
@@ -107,6 +110,8 @@ class TritonPythonModel:
             self._batches.close()
         self._threads.shutdown()
         self._after_answer.drain()
+        if self._common_loop is not None:
+            self._common_loop.close()
         if self._core_metrics is not None:
             self._core_metrics.stop()
 

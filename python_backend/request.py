@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from email.message import Message
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .coroutines import wait_here
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData, Headers, QueryParams
@@ -131,7 +132,7 @@ def _parse_text(request: Request) -> str:
 
 
 def _parse_form(request: Request) -> FormData:
-    from starlette.formparsers import MultiPartException
+    from starlette.formparsers import MultiPartException, MultiPartParser
     from starlette.requests import Request as StarletteRequest
 
     assert request.content_type is not None
@@ -141,14 +142,24 @@ def _parse_form(request: Request) -> FormData:
         return {"type": "http.request", "body": request.body, "more_body": False}
 
     async def read_form() -> FormData:
+        whole, size = StarletteRequest(scope, receive), len(request.body)
         # The size of the whole body is already bounded, and Cortex had no limit of its own for a field.
-        return await StarletteRequest(scope, receive).form(max_part_size=len(request.body))
+        if _media_type_of(request) != "multipart/form-data":
+            return await whole.form(max_part_size=size)
+        parser = MultiPartParser(whole.headers, whole.stream(), max_part_size=size)
+        # What is in memory anyway need not go to disk, which starlette has a new thread do for each part.
+        parser.spool_max_size = size + 1
+        return await parser.parse()
 
     try:
-        return asyncio.run(read_form())
+        return wait_here(read_form())  # type: ignore[no-any-return]
     except (MultiPartException, ValueError) as error:
         text = getattr(error, "message", None) or str(error)
         raise BadRequest(400, text.encode(), "text/plain; charset=utf-8") from error
+
+
+def _media_type_of(request: Request) -> str:
+    return (request.content_type or "").partition(";")[0].strip().lower()
 
 
 def _bad_json(message: str) -> BadRequest:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
+from .coroutines import wait_for
 from .run_response import run_response
 
 if TYPE_CHECKING:
@@ -63,17 +63,13 @@ def _encode_starlette(response: Response) -> EncodedResponse:
 def task_of(response: Response) -> Callable[[], None] | None:
     """What the response wants done after it was sent."""
     task = response.background
-    return None if task is None else lambda: asyncio.run(_wait_for(task()))
+    return None if task is None else lambda: wait_for(task())
 
 
 def headers_of(raw_headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     # The length belongs to the transport, which knows it; a second one beside it would break the response.
     headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw_headers)
     return tuple(pair for pair in headers if pair[0].lower() != "content-length")
-
-
-async def _wait_for(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 def encode_json(result: object, *, nan_as_null: bool) -> bytes:

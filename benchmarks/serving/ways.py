@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 
+import click
 import uvloop
 
 from cortex_compile.facade.service import context_of
@@ -28,20 +29,24 @@ from .workloads import ONE_CORE, WORKLOADS, encode_payload
 _ROUNDS, _SECONDS = 5, 1.5
 
 
-def main() -> None:
+@click.command()
+@click.option("--kib", default=0, help="Of each request; 0 asks with the workload's own.")
+def main(kib: int) -> None:
     workload = WORKLOADS["no-op"]
     build = build_of(workload, Setting(1, 1, 1), cores_of(ONE_CORE))
     server = EmbeddedServer([build], http_port=0, grpc_port=0, metrics_port=0)
     endpoints = server.start()
     try:
-        uvloop.run(_compare(workload.name, endpoints.grpc, endpoints.http))
+        uvloop.run(_compare(workload.name, endpoints.grpc, endpoints.http, kib))
     finally:
         server.stop()
 
 
-async def _compare(model: str, grpc_address: str, http_address: str) -> None:
-    client = TritonPredictorClient(grpc_address, 2**20, http_address)
+async def _compare(model: str, grpc_address: str, http_address: str, kib: int) -> None:
+    client = TritonPredictorClient(grpc_address, 2**31 - 1, http_address)
     body, content_type = encode_payload("json", WORKLOADS[model].payloads()[0])
+    if kib:
+        body, content_type = os.urandom(1024 * kib), "application/octet-stream"
     headers = [(b"host", b"127.0.0.1:8888"), (b"accept", b"*/*"), (b"content-type", content_type.encode())]
     call = (model, [body], [context_of(b"", headers, 60.0)], 60.0)
     ways = {"gRPC": lambda: client.predict_many(*call), "HTTP": lambda: client.predict_quickly(*call)}

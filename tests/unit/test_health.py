@@ -24,3 +24,16 @@ def test_repairs_are_counted_by_reason_and_given_as_copies() -> None:
         health.count("api", reason)
     health.repairs()["api"]["killed"] = 7
     assert health.repairs() == {"api": {"killed": 2, "core_stopped": 1}}
+
+
+def test_only_what_changes_is_told() -> None:
+    told: list[object] = []
+    health = Health(lambda: told.append((health.faults(), health.repairs())))
+    health.clear("api", "api")
+    assert told == []
+    for _ in range(2):
+        health.report("api", "api", "it is stopped")
+    for _ in range(2):
+        health.clear("api", "api")
+    health.count("api", "killed")
+    assert told == [({"api": "it is stopped"}, {}), ({}, {}), ({}, {"api": {"killed": 1}})]

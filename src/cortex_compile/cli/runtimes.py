@@ -67,6 +67,7 @@ class RunningTriton:
     poll: Callable[[], int | None]
     health: Callable[[], Mapping[str, str]]
     repairs: Callable[[], Mapping[str, Mapping[str, int]]]
+    when_changed: Callable[[Callable[[], None]], None]
     server: Launcher | None = None
     """What started it, if we did."""
 
@@ -84,14 +85,14 @@ def running_triton(runtime: Runtime, builds: Sequence[Path]) -> Iterator[Running
         http_port, _, metrics_port = runtime.ports
         host = runtime.address.rpartition(":")[0]
         addresses = Endpoints(f"{host}:{http_port}", runtime.address, f"{host}:{metrics_port}")
-        yield RunningTriton(addresses, poll=lambda: None, health=dict, repairs=dict)
+        yield RunningTriton(addresses, poll=lambda: None, health=dict, repairs=dict, when_changed=lambda tell: None)
         return
     server = _launcher(runtime, builds)
     # Until the facade runs, and takes the signals over.
     signal.signal(signal.SIGTERM, _exit_at_signal)
     try:
         click.echo(f"Starting Triton with {', '.join(str(build) for build in builds)} …", err=True)
-        yield RunningTriton(server.start(), server.poll, server.health, server.repairs, server)
+        yield RunningTriton(server.start(), server.poll, server.health, server.repairs, server.when_changed, server)
     except LaunchError as error:
         if server.failure is not None:  # then this is what came of it
             raise LaunchError(server.failure) from error

@@ -140,6 +140,7 @@ def serve(
         running_triton(chosen, builds) as triton,
         taking_updates(triton, facade, listens_on, builds if watch else ()),
     ):
+        triton.when_changed(facade.look_again)
         facade.serve(
             routes,
             triton.addresses.grpc,
