@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cortex_compile.backends.onnx_export import EXPORTERS, export_onnx
 from cortex_compile.backends.onnxruntime.reduce_precision import reduce_precision
+from cortex_compile.backends.onnxruntime.split_projections import split_projections
 from cortex_compile.backends.protocol import (
     Available,
     ExportedGraph,
@@ -44,7 +45,7 @@ class OnnxRuntimeEngine:
         return Available(onnxruntime.__version__)
 
     def export(self, request: ExportRequest, folder: Path) -> ExportedGraph | Refused:
-        return export_onnx(request, folder)
+        return export_onnx(request, folder, split_projections)
 
     def reduce_precision(self, exported: ExportedGraph, precision: str, folder: Path) -> ExportedGraph | Refused:
         return reduce_precision(exported, precision, folder)
