@@ -37,7 +37,8 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
         return Choice(module.name, "eager", "local", _why_eager(module, candidates, project) + reduced, None)
     labels = ("eager", *cores)
     objective = project.settings.objective
-    costs = {label: cost_ms(module, candidates, label, objective) for label in labels}
+    batches = project.server_side_batching is not None
+    costs = {label: cost_ms(module, candidates, label, objective, batches) for label in labels}
     kinds = {label: (core.core.engine, core.core.precision) for label, core in cores.items()}
     label = simplest_of_the_quickest(costs, {**kinds, "eager": ("eager", "fp32")})
     if label == "eager":

@@ -13,15 +13,18 @@ __all__ = ["cost_ms", "simplest_of_the_quickest", "speedup_of"]
 TIE = 0.03
 
 
-def cost_ms(module: ModuleRecord, candidates: Sequence[Candidate], label: str, objective: str) -> float:
+def cost_ms(module: ModuleRecord, candidates: Sequence[Candidate], label: str, objective: str, calls_with_batches: bool) -> float:
     """Milliseconds of all recorded calls; those that the engine refused cost eager's time.
+
+    ``calls_with_batches``: the predictor itself calls its modules with the rows of several requests. Otherwise those
+    meet only in a compiled module, and eager has the batches of the recorded calls.
 
     Absolute times of two engines were taken minutes apart, so only each one's share of eager's is used.
     """
     cost = 0.0
     for signature in module.signatures:
         tried = [candidate for candidate in candidates if candidate.variant_name == signature.variant]
-        share = next((_share(each, objective) for each in tried if each.attempt.label == label and each.variant), 1.0)
+        share = next((_share(each, objective, calls_with_batches) for each in tried if each.attempt.label == label and each.variant), 1.0)
         cost += _eager_ms(signature, tried) * share
     return cost
 
@@ -31,9 +34,9 @@ def _eager_ms(signature: SignatureRecord, tried: Sequence[Candidate]) -> float:
     return signature.count * statistics.mean(times) if times else 0.0
 
 
-def _share(candidate: Candidate, objective: str) -> float:
+def _share(candidate: Candidate, objective: str, calls_with_batches: bool) -> float:
     if objective == "throughput":
-        share = _share_by_row(candidate)
+        share = _share_by_row(candidate, calls_with_batches)
         if share is not None:
             return share
     return 1 / speedup_of(candidate.attempt)
@@ -43,16 +46,17 @@ def speedup_of(attempt: Attempt) -> float:
     return statistics.geometric_mean([measurement.speedup for measurement in attempt.measurements])
 
 
-def _share_by_row(candidate: Candidate) -> float | None:
-    """Of eager's time a row, each at the batch that suits it best; None where rows were not proven independent."""
+def _share_by_row(candidate: Candidate, calls_with_batches: bool) -> float | None:
+    """Of eager's time a row, each at the best batch that it gets; None where rows were not proven independent."""
     assert candidate.variant is not None
     batch = candidate.variant.batch_dimension
     points = [point for curve in candidate.attempt.curves if curve.dimension == batch for point in curve.points]
     if not points:
         return None
-    return min(point.compiled_ms / point.size for point in points) / min(
-        point.eager_ms / point.size for point in points
-    )
+    recorded = next((each.typical for each in candidate.variant.dimensions if each.name == batch), None) or 1
+    of_eager = points if calls_with_batches else [min(points, key=lambda point: abs(point.size - recorded))]
+    best = min(point.compiled_ms / point.size for point in points)
+    return best / min(point.eager_ms / point.size for point in of_eager)
 
 
 def _simplicity(engine: str, precision: str) -> int:

@@ -24,7 +24,7 @@ from cortex_compile.compiler.artifacts import (
     label_of,
 )
 from cortex_compile.compiler.choose_engines import choose_engines, without_reduced_precision
-from cortex_compile.python_backend.manifest import Core, Variant
+from cortex_compile.python_backend.manifest import BatchingSpec, Core, Variant
 
 MODULE = ModuleRecord("net", "predictor.net", "Net", "predictor.py:1", 9, 1, 4, None, (SignatureRecord("v0", (), 9),))
 VARIANT = Variant("v0", "", (), "", (), (), (), (), "batch", "v0.onnx")
@@ -64,10 +64,11 @@ def trial(*candidates: Candidate) -> Trial:
     return Trial((MODULE,), candidates, cores, {})
 
 
-def choose(found: Trial, **settings: Any) -> Choice:
+def choose(found: Trial, batching: BatchingSpec | None = None, **settings: Any) -> Choice:
     project = Project(
         "api", "/api", Path(), "predictor.py", {}, {}, None, "info", 1, 1, 1, (), (), CompileSettings(**settings)
     )
+    project = replace(project, server_side_batching=batching)
     (choice,) = choose_engines(found, project)
     return choice
 
@@ -99,12 +100,18 @@ def test_for_throughput_the_time_a_row_decides() -> None:
     assert choose(found, objective="throughput").engine == "openvino"
 
 
-def test_for_throughput_eager_is_chosen_where_its_batches_are_the_quickest() -> None:
+def test_for_throughput_eager_is_chosen_where_its_batches_are_the_quickest_and_the_predictor_makes_some() -> None:
     found = trial(candidate("onnxruntime", 2.0, by_row=(5.0, 60.0)))
     assert choose(found).engine == "onnxruntime"
-    choice = choose(found, objective="throughput")
+    choice = choose(found, objective="throughput", batching=BatchingSpec(8, 0.1))
     assert (choice.engine, choice.core) == ("eager", None)
     assert "for throughput" in choice.reason
+
+
+def test_for_throughput_eager_has_no_batches_of_its_own() -> None:
+    """Requests that are answered one by one meet in a compiled module alone."""
+    found = trial(candidate("onnxruntime", 1.5, by_row=(9.0, 60.0)))
+    assert choose(found, objective="throughput").engine == "onnxruntime"
 
 
 def test_without_proof_that_rows_are_independent_a_batch_counts_for_nothing() -> None:
