@@ -48,6 +48,11 @@ class ApiRoute:
     idempotent: bool = False
     """A request whose answer was lost with the predictor's process is asked again, once."""
 
+    @property
+    def works_at(self) -> int:
+        """So many requests begin as soon as they come."""
+        return max(1, self.most_under_way // 2)
+
 
 def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
     return ApiRoute(

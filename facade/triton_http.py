@@ -23,7 +23,7 @@ __all__ = ["LARGEST_QUICK_BYTES", "TritonHttpClient"]
 # Below what Triton takes at most in one request over HTTP, in versions that have such a limit.
 LARGEST_QUICK_BYTES = 16 * 1024 * 1024
 
-# An answer that nobody waits for and that has not come by then will not come.
+# An answer that nobody waits for, and that has not come so long after its time, will not come.
 _LEFT_OPEN_S = 60.0
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+) *\r\n", re.IGNORECASE)
@@ -94,9 +94,9 @@ class _Connection(asyncio.Protocol):
         finally:
             timer.cancel()
 
-    def leave(self, give_back: Callable[[_Connection], None]) -> None:
+    def leave(self, give_back: Callable[[_Connection], None], timeout_s: float) -> None:
         """Nobody waits any longer: when the answer has come, the connection is given back."""
-        self._left = give_back, asyncio.get_running_loop().call_later(_LEFT_OPEN_S, self.close)
+        self._left = give_back, asyncio.get_running_loop().call_later(timeout_s + _LEFT_OPEN_S, self.close)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -140,7 +140,7 @@ class TritonHttpClient:
             found = await connection.exchange(request, timeout_s)
         except (asyncio.CancelledError, TimeoutError):
             # Not closed: Triton would take that for a cancellation (see triton_answer.py).
-            connection.leave(self._idle.append)
+            connection.leave(self._idle.append, timeout_s)
             raise
         except BaseException:
             connection.close()

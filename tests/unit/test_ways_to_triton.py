@@ -34,12 +34,24 @@ class Triton:
 
 
 @pytest.mark.parametrize(
-    ("took_ms", "in_flight", "way"),
-    [(0.1, 1, "http"), (0.1, 50, "http"), (10, 8, "http"), (10, 9, "grpc"), (30, 1, "grpc")],
+    ("took_ms", "in_flight", "works_at", "way"),
+    [
+        (0.1, 1, 1, "http"),
+        (0.1, 50, 1, "http"),
+        (10, 8, 1, "http"),
+        (10, 9, 1, "grpc"),
+        (30, 1, 1, "http"),
+        (30, 2, 1, "grpc"),
+        (30, 64, 64, "http"),
+        (30, 65, 64, "grpc"),
+    ],
 )
-def test_what_is_long_or_among_many_can_be_cancelled(took_ms: float, in_flight: int, way: str) -> None:
+def test_what_has_not_begun_and_is_long_or_among_many_can_be_cancelled(
+    took_ms: float, in_flight: int, works_at: int, way: str
+) -> None:
     triton: Any = Triton(took_ms)
-    service = PredictionService(ApiRoute("api", "/api", 1000, shared_calls=1), triton, LostCalls({}))
+    api = ApiRoute("api", "/api", 1000, shared_calls=1, most_under_way=2 * works_at)
+    service = PredictionService(api, triton, LostCalls({}))
 
     async def ask() -> None:
         for _ in range(32):
@@ -50,5 +62,4 @@ def test_what_is_long_or_among_many_can_be_cancelled(took_ms: float, in_flight: 
             await service.predict(b"{}", b"", [])
 
     asyncio.run(ask())
-    assert triton.ways[0] == "grpc"  # nothing is known yet
     assert triton.ways[-1] == way
