@@ -117,8 +117,8 @@ class PredictionService:
         payloads = [prediction.payload for prediction in predictions]
         contexts = [prediction.context for prediction in predictions]
         pace = self._coalescer.pace
-        # What cannot be cancelled is made for nobody when clients leave: what has begun in any case, a moment's work, or
-        # little of it.
+        # What cannot be cancelled is made for nobody when clients leave: what has begun in any case, a moment's
+        # work, or little of it.
         few = max(_FEW, self.api.works_at) if pace.is_short else self.api.works_at
         quick = pace.together > 1 or self._in_flight <= few
         ask = self._triton.predict_quickly if quick else self._triton.predict_many

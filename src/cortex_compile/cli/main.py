@@ -18,6 +18,7 @@ import click
 
 from cortex_compile import __version__
 from cortex_compile.cli.failures import exit_code_for
+from cortex_compile.cli.interruption import take_presses_together
 from cortex_compile.errors import UsageError
 
 __all__ = ["main"]
@@ -96,6 +97,7 @@ def _no_such_command(name: str) -> str:
 
 
 def _exit_after(run: Callable[[], Any]) -> NoReturn:
+    take_presses_together()
     try:
         result = run()  # of `context.exit(code)` click returns the code; our commands return nothing
         sys.stdout.flush()
