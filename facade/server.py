@@ -27,8 +27,8 @@ from .triton_client import TritonPredictorClient
 
 __all__ = ["run_facade"]
 
-# How often the date of answers is renewed, and it is told that this process moves.
-_TICK_EVERY_S = 1.0
+# How often the date of answers is renewed, and how often at least it is told that this process moves.
+_TICK_EVERY_S, _TELL_AFTER_S = 1.0, 4
 # Which bodies are too large is each API's to say, and those may change.
 _LARGEST_MESSAGE = 2**31 - 2**21
 _HANDSHAKES_S = 1.0  # of TLS, for those who had connected when the server was told to stop
@@ -54,7 +54,7 @@ def run_facade(
 
     Args:
         check_ready: whether Triton must be ready to begin with.
-        tell: is told the serial of the state that is served, at first, when it changes and once a second.
+        tell: is told the serial of the state that is served, at first, when it changes and every few seconds.
         follow: is given what takes another state, and may call that from any thread.
         counts: those of clients that several workers share.
 
@@ -92,7 +92,7 @@ async def _run(
             proxy_headers=False,  # nothing here asks where a request came from
             timeout_keep_alive=_KEEP_ALIVE_S,
             callback_notify=partial(_tell, tell, app),
-            timeout_notify=0,
+            timeout_notify=_TELL_AFTER_S,
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # it may be a fraction
         )
         if check_ready:

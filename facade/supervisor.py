@@ -27,8 +27,8 @@ from .worker_slot import WorkerSlot
 
 __all__ = ["FacadeSupervisor"]
 
-# What a worker tells, its end, and whatever else was told to look for, is heard at once.
-_LOOK_EVERY_S = 1.0
+# What a worker tells, its end, and whatever else was told to look for, is heard at once. The keys' file says nothing.
+_LOOK_EVERY_S, _LOOK_AT_KEYS_S = 5.0, 1.0
 # Of a worker that is not there.
 _START_WITHIN_S = 0.1
 # While something is waited for.
@@ -86,7 +86,7 @@ class FacadeSupervisor:
             health: why a model is not ready, by its name, and "" for the server.
             repairs: how often something was replaced, by API, or "" for the server, and reason.
 
-        What these three give is asked for once a second, and after ``look_again``.
+        What these three give is asked for every few seconds, and after ``look_again``.
 
         Raises:
             LaunchError: Triton ended, or a worker does not start.
@@ -110,7 +110,7 @@ class FacadeSupervisor:
                 if not announced and all(slot.serves() for slot in self._slots):
                     announced = True
                     when_ready()
-                self._wait_for_events()
+                self._wait_for_events(_LOOK_EVERY_S if key_file is None else _LOOK_AT_KEYS_S)
                 triton_status = poll_triton()
             self._drain(settings.drain_timeout_s)
         finally:
@@ -167,10 +167,10 @@ class FacadeSupervisor:
         self._signals += 1
         self.look_again()
 
-    def _wait_for_events(self) -> None:
+    def _wait_for_events(self, timeout_s: float) -> None:
         events = [slot.events for slot in self._slots if slot.events is not None]
         is_complete = len(events) == len(self._slots)
-        told, _, _ = select.select([*events, self._told], [], [], _LOOK_EVERY_S if is_complete else _START_WITHIN_S)
+        told, _, _ = select.select([*events, self._told], [], [], timeout_s if is_complete else _START_WITHIN_S)
         if self._told in told:
             os.eventfd_read(self._told)
 

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-# While lines come, and while none do.
-_LOOK_AGAIN_S, _LOOK_EVERY_S = 0.1, 0.8
+from cortex_compile.launchers.file_changes import FileChanges
+
+# Between two looks, while many lines come; and where the system does not tell that some came.
+_LOOK_AGAIN_S, _LOOK_EVERY_S = 0.05, 0.5
 
 
 class LogFollower:
@@ -16,12 +18,15 @@ class LogFollower:
     def __init__(self, file: Path, tell: Callable[[str], None]) -> None:
         self._file = file
         self._tell = tell
+        self._changes = FileChanges(file)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
     def end(self, timeout_s: float) -> None:
-        self._ending.set()
+        if not self._ending.is_set():
+            self._ending.set()
+            self._changes.wake()
         self._thread.join(timeout_s)
 
     def _follow(self) -> None:
@@ -29,11 +34,12 @@ class LogFollower:
             rest = ""
             while True:
                 last_look = self._ending.is_set()
-                new = lines.read()
-                rest += new
+                rest += lines.read()
                 *whole, rest = rest.split("\n")
                 for line in whole:
                     self._tell(line)
                 if last_look:
+                    self._changes.close()
                     return
-                self._ending.wait(_LOOK_AGAIN_S if new else _LOOK_EVERY_S)
+                self._changes.wait(_LOOK_EVERY_S)
+                self._ending.wait(_LOOK_AGAIN_S)

@@ -28,6 +28,7 @@ from cortex_compile.launchers.served_models import ServedModel
 from cortex_compile.launchers.stubs import StubList, how_it_ended, read_process
 from cortex_compile.launchers.watch_stubs import Finding, StubWatch
 
+# Of the server itself, once no predictor has answered for so long.
 _ASK_EVERY_S, _ASK_AFTER_S = 1.0, 1.5
 # Where something was seen that has to be seen twice.
 _LOOK_AGAIN_S = 0.1
@@ -111,6 +112,7 @@ class ServerWatch:
         )
         self._ending = threading.Event()
         self._ends = ProcessEnds()
+        self._is_quiet = threading.Event()
         self._answered_s = time.monotonic()
         self._stopped_since_s: float | None = None
         self._killed_for: str | None = None
@@ -127,6 +129,7 @@ class ServerWatch:
         if not self._ending.is_set():
             self._ending.set()
             self._ends.wake()
+            self._is_quiet.set()
         self._repairs.abandon()
         self._threads[0].join()
         self._ends.close()
@@ -208,6 +211,10 @@ class ServerWatch:
         """Whether it is stopped or does not answer. One that is so for too long is killed."""
         assert self._server.server_pid is not None
         now_s = time.monotonic()
+        if now_s - self._probes.answered_s > _ASK_AFTER_S:
+            self._is_quiet.set()
+        elif not self._ending.is_set():
+            self._is_quiet.clear()
         process = read_process(self._server.server_pid)
         if process is not None and process.is_stopped:
             self._stopped_since_s = self._stopped_since_s or now_s
@@ -255,10 +262,14 @@ class ServerWatch:
         self._give_up(f"Triton failed {times} times without a healthy minute between; at last it {what}")
 
     def _ask_regularly(self) -> None:
-        while not self._ending.wait(_ASK_EVERY_S):
-            # What a predictor answers, the server does.
-            if time.monotonic() - self._probes.answered_s > _ASK_AFTER_S and is_answering(self._http_port):
+        """While no predictor has something to answer, or can: what one answers, the server does."""
+        while True:
+            self._is_quiet.wait()
+            if self._ending.is_set():
+                return
+            if is_answering(self._http_port):
                 self._answered_s = time.monotonic()
+            self._ending.wait(_ASK_EVERY_S)
 
     def _give_up(self, failure: str) -> None:
         self._tell(f"{failure}. It is not started again.")
