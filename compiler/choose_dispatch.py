@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cortex_compile.compiler.artifacts import Project
-from cortex_compile.python_backend.manifest import Core, Dispatch, SharedRun
+from cortex_compile.python_backend.manifest import Core, Dispatch
 
 __all__ = ["choose_dispatch", "largest_batch", "rows_of_shared_runs", "sharing_dispatch", "why_not_to_ask"]
 
@@ -34,15 +34,13 @@ def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str |
         return Dispatch("passed turn", max(2, min(MOST_AT_ONCE, largest_batch(cores))), None)
     rows = rows_of_shared_runs(cores)
     if turn_refused is None and rows > 1:
-        return sharing_dispatch(cores, runs_at_once(cores))
+        return sharing_dispatch(rows, runs_at_once(cores))
     return Dispatch("in turn", 1, turn_refused)
 
 
-def sharing_dispatch(cores: Sequence[Core], runs: int) -> Dispatch:
-    """While ``runs`` go on, as large as they may be, the calls of the next are made ready."""
-    rows = rows_of_shared_runs(cores)
-    most = max(rows, *(run.largest for run in _shared_runs(cores)))
-    return Dispatch("passed turn", min(MOST_AT_ONCE, (runs + 1) * most), None, rows)
+def sharing_dispatch(rows: int, runs: int) -> Dispatch:
+    """While ``runs`` of so many rows go on, the calls of the next are made ready."""
+    return Dispatch("passed turn", min(MOST_AT_ONCE, (runs + 1) * rows), None, rows)
 
 
 def runs_at_once(cores: Sequence[Core]) -> int:
@@ -52,12 +50,8 @@ def runs_at_once(cores: Sequence[Core]) -> int:
 
 def rows_of_shared_runs(cores: Sequence[Core]) -> int:
     """Of the local core that gains most; 1 where none gains."""
-    return max((run.rows for run in _shared_runs(cores)), default=1)
-
-
-def _shared_runs(cores: Sequence[Core]) -> list[SharedRun]:
-    local = [core.shared_run for core in cores if core.placement == "local" and core.passes_turn]
-    return [run for run in local if run is not None]
+    shared = [core.shared_run for core in cores if core.placement == "local" and core.passes_turn]
+    return max((run.rows for run in shared if run is not None), default=1)
 
 
 def largest_batch(cores: Sequence[Core]) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from cortex_compile.compiler.artifacts import Candidate, CompileSettings
-from cortex_compile.compiler.choose_dispatch import MOST_AT_ONCE
+from cortex_compile.compiler.artifacts import Candidate, CompileSettings, SizePoint
 from cortex_compile.python_backend.manifest import SharedRun, Variant
 
 __all__ = ["choose_shared_run"]
@@ -17,8 +16,6 @@ _WORTH = 0.9
 _NEAR = {"latency": 1.15, "throughput": 1.05}
 # Smaller runs have the cost of a call for fewer rows.
 _LEAST_ROWS = 8
-# With more, a second run beside one of them would be of requests that a process does not take.
-_MOST_ROWS = MOST_AT_ONCE // 2
 
 
 def choose_shared_run(candidates: Sequence[Candidate], engine: str, settings: CompileSettings) -> SharedRun | None:
@@ -40,21 +37,13 @@ def _of_variant(candidate: Candidate, settings: CompileSettings) -> SharedRun | 
     assert variant is not None
     curves = [curve for curve in candidate.attempt.curves if curve.dimension == variant.batch_dimension]
     points = [point for curve in curves for point in curve.points if most_rows is None or point.size <= most_rows]
-    cost = {point.size: point.compiled_ms / point.size for point in points}
-    rows = _rows(cost, _NEAR[settings.objective])
+    rows = _rows(points, _NEAR[settings.objective])
     sizes = _typical_sizes(variant)
-    if rows is None or sizes is None:
-        return None
-    return SharedRun(rows, rows * math.prod(sizes), _more_rows(cost, rows))
+    return None if rows is None or sizes is None else SharedRun(rows, rows * math.prod(sizes))
 
 
-def _more_rows(cost: Mapping[int, float], rows: int) -> int | None:
-    """What is around a run is done once for all of it, so that a row need only cost no more."""
-    best = min((size for size in cost if rows <= size <= _MOST_ROWS), key=lambda size: cost[size], default=rows)
-    return best if best > rows else None
-
-
-def _rows(cost: Mapping[int, float], near_enough: float) -> int | None:
+def _rows(points: Sequence[SizePoint], near_enough: float) -> int | None:
+    cost = {point.size: point.compiled_ms / point.size for point in points}
     least = min(cost.values(), default=0.0)
     if 1 not in cost or least > _WORTH * cost[1]:
         return None

@@ -59,7 +59,7 @@ def _local(manifest: Manifest, cpus: int) -> Iterator[Configuration]:
     rows = rows_of_shared_runs(locally)
     for processes, threads in _shares(cpus):
         if rows > 1:
-            shared = sharing_dispatch(locally, threads)
+            shared = sharing_dispatch(rows, threads)
             yield Configuration("local", processes, threads, "passed turn", shared.threads, shared_rows=rows)
         yield Configuration("local", processes, threads, "in turn", 1)
         if any(core.call_ms > 1.0 for core in manifest.cores):

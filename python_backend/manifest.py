@@ -182,14 +182,6 @@ class SharedRun:
 
     rows: int
     cells: int
-    most_rows: int | None = None
-    """That at which a row costs least, if that is larger: a run takes so many where enough requests are under way for
-    such a run and another beside it, since then each waits for those before it in any case."""
-
-    @property
-    def largest(self) -> int:
-        """The rows of a run, at most."""
-        return self.rows if self.most_rows is None else self.most_rows
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ A run of several rows costs less than as many runs of one, up to a size that was
 may not come: a run begins as soon as no request is in the predictor's Python any more, where it could come from, or the
 run is full; and in any case after about the time that a call takes alone. Beside a run another begins if it is full and
 the engine has more than one thread: in each of a run's steps its threads wait for each other, and other runs use that.
-Where more requests are under way than two runs take, runs are larger.
 """
 
 from __future__ import annotations
@@ -68,13 +67,10 @@ class SharingSession:
     """
 
     def __init__(self, session: Session, variant: Variant, core: Core, turn: Turn) -> None:
-        shared = core.shared_run
-        assert shared is not None  # exchange.py has looked
+        assert core.shared_run is not None  # exchange.py has looked
         self._session = session
         self._turn = turn
-        self._enough_cells = round(shared.cells * _filled_share(variant))
-        self._most_cells = self._enough_cells * shared.largest // shared.rows
-        self._many = shared.rows + shared.largest
+        self._most_cells = round(core.shared_run.cells * _filled_share(variant))
         self._patience_s = min(core.call_ms / 1000, _LONGEST_WAIT_S)
         self._buckets = Buckets(variant)
         others = (item.name for item in variant.dimensions if item.name != variant.batch_dimension)
@@ -94,7 +90,7 @@ class SharingSession:
         call = self._call_of(inputs)
         with self._lock:
             self._waiting.append(call)
-            if len(self._waiting) > 1 and self._is_full(self._fitting(self._enough_cells)):
+            if len(self._waiting) > 1 and self._is_full(self._fitting()):
                 self._waiting[0].wake()
         self._turn.give_back()
         try:
@@ -121,14 +117,12 @@ class SharingSession:
         """The calls to run now, of which ``call`` is the first; or none, and how long its thread may sleep."""
         if self._runs >= self._most_runs or call.is_done or not self._waiting or self._waiting[0] is not call:
             return [], -1
-        members = self._fitting(self._enough_cells)
+        members = self._fitting()
         if self._runs and not self._is_full(members):
             return [], -1
         left_s = self._until_s(call, members) - time.perf_counter()
         if left_s > 0:
             return [], left_s
-        if self._turn.under_way >= self._many:
-            members = self._fitting(self._most_cells)
         for member in members:
             self._waiting.remove(member)
         self._runs += 1
@@ -145,18 +139,18 @@ class SharingSession:
         has_all = sum(waiting.cells for waiting in self._waiting) >= self._expected_cells
         return 0.0 if has_all else self._expected_until_s
 
-    def _fitting(self, most_cells: int) -> list[_Call]:
+    def _fitting(self) -> list[_Call]:
         """The first that waits, and those after it that can share its run."""
         first = self._waiting[0]
         members, cells = [first], first.cells
         for call in self._waiting:
-            if call is not first and call.shapes == first.shapes and cells + call.cells <= most_cells:
+            if call is not first and call.shapes == first.shapes and cells + call.cells <= self._most_cells:
                 members.append(call)
                 cells += call.cells
         return members
 
     def _is_full(self, members: Sequence[_Call]) -> bool:
-        return sum(call.cells for call in members) + members[0].cells > self._enough_cells
+        return sum(call.cells for call in members) + members[0].cells > self._most_cells
 
     def _run(self, members: Sequence[_Call]) -> None:
         started_s = time.perf_counter()
@@ -177,7 +171,7 @@ class SharingSession:
                 call.wake()
             self._runs -= 1
             self._free_since_s = ended_s
-            self._expected_cells = min(cells + sum(call.cells for call in self._waiting), self._enough_cells)
+            self._expected_cells = min(cells + sum(call.cells for call in self._waiting), self._most_cells)
             self._expected_until_s = ended_s + min(_RETURN_SHARE * (ended_s - started_s), _LONGEST_WAIT_S)
             if self._waiting:
                 self._waiting[0].wake()
@@ -209,7 +203,7 @@ class SharingSession:
         rows = inputs[0].shape[0]
         sizes = (shapes[index][axis] - offset for index, axis, offset in self._sizes)
         # A call without rows shares nothing.
-        cells = rows * math.prod(sizes) if rows else self._most_cells + 1
+        cells = rows * math.prod(sizes) if rows else self._most_cells
         return _Call(inputs, filling, tuple(shape[1:] for shape in shapes), max(cells, 1))
 
     def _wake_first(self) -> None:

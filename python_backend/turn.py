@@ -54,11 +54,6 @@ class Turn:
         """Whether nobody has it, nor waits for it, nor is about to ask for it."""
         return self._holder is None and (self._expected <= 0 or self._inside >= self._threads)
 
-    @property
-    def under_way(self) -> int:
-        """How many predictions have begun, or are about to."""
-        return self._inside + max(0, self._expected)
-
     def expect(self, count: int) -> None:
         """So many more predictions are being given to threads, which enter; or so many fewer, of those expected."""
         with self._lock:

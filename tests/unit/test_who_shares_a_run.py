@@ -69,14 +69,3 @@ def test_after_a_run_all_are_waited_for_who_were_in_it_or_beside_it(monkeypatch:
         for each in (*beside, again):
             each.result(LONG_S)
     assert world.engine.shapes == [(1, 1), (3, 1)]
-
-
-@pytest.mark.parametrize(("waiting", "shapes"), [(5, [(4, 1), (1, 1)]), (12, [(8, 1), (4, 1)])])
-def test_where_many_are_under_way_a_run_takes_more(waiting: int, shapes: list[tuple[int, int]]) -> None:
-    """As many as make a row cheapest; few would only have to wait for each other."""
-    world = World()
-    shared = replace(core(4), shared_run=SharedRun(4, 4 * 8, most_rows=8))
-    world.session = SharingSession(world.engine, VARIANT, shared, world.turn)
-    for number, found in enumerate(world.ask_all([(number,) for number in range(1 + waiting)])):
-        assert_answers((number,), found)
-    assert world.engine.shapes == [(1, 1), *shapes]
