@@ -13,7 +13,9 @@ __all__ = ["cost_ms", "simplest_of_the_quickest", "speedup_of"]
 TIE = 0.03
 
 
-def cost_ms(module: ModuleRecord, candidates: Sequence[Candidate], label: str, objective: str, calls_with_batches: bool) -> float:
+def cost_ms(
+    module: ModuleRecord, candidates: Sequence[Candidate], label: str, objective: str, calls_with_batches: bool
+) -> float:
     """Milliseconds of all recorded calls; those that the engine refused cost eager's time.
 
     ``calls_with_batches``: the predictor itself calls its modules with the rows of several requests. Otherwise those
@@ -24,7 +26,8 @@ def cost_ms(module: ModuleRecord, candidates: Sequence[Candidate], label: str, o
     cost = 0.0
     for signature in module.signatures:
         tried = [candidate for candidate in candidates if candidate.variant_name == signature.variant]
-        share = next((_share(each, objective, calls_with_batches) for each in tried if each.attempt.label == label and each.variant), 1.0)
+        fits = [each for each in tried if each.attempt.label == label and each.variant]
+        share = _share(fits[0], objective, calls_with_batches) if fits else 1.0
         cost += _eager_ms(signature, tried) * share
     return cost
 
