@@ -2,7 +2,7 @@
 
 Run as ``python -m cortex_compile.facade.worker`` by ``supervisor.py``, with an ``Order`` as one line of JSON on stdin,
 so that nothing of it stands on a command line, then a ``State`` on a line of its own whenever something changes. Tells
-on stdout, a line of JSON each, which state it serves, once a second while it is well, and why it cannot. Ends when
+on stdout, a line of JSON each, which state it serves, every few seconds while it is well, and why it cannot. Ends when
 stdin does: its supervisor is gone.
 """
 

@@ -73,7 +73,7 @@ class DockerServer:
         self._container: Any = None
         self._keeper: subprocess.Popen[str] | None = None
         self._watch: Watch | None = None
-        self._changed: list[Callable[[], None]] = []
+        self._changed: Callable[[], None] = lambda: None
 
     def start(self, timeout_s: float = 300.0) -> Endpoints:
         """Start the container and return when every model is ready.
@@ -116,11 +116,7 @@ class DockerServer:
 
     def when_changed(self, tell: Callable[[], None]) -> None:
         """Have ``tell`` called, from any thread, when ``poll``, ``health`` or ``repairs`` may say something else."""
-        self._changed.append(tell)
-
-    def _tell_of_change(self) -> None:
-        for tell in self._changed:
-            tell()
+        self._changed = tell
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop the container and remove it. Requests in flight are answered; after ``timeout_s`` it is killed."""
@@ -190,7 +186,7 @@ class DockerServer:
             self._container = client.containers.create(**settings)
             asked = [model.name for model in models if can_be_asked(model)]
             probes = ModelProbes(ports.http)
-            self._watch = Watch(self._container, self._log, self._tell, probes, asked, self._tell_of_change)
+            self._watch = Watch(self._container, self._log, self._tell, probes, asked, lambda: self._changed())
             self._watch.start_container()
         except Exception as error:  # the SDK's own errors, and requests' beneath it
             raise explain_refusal(error, self._image) from error

@@ -94,7 +94,7 @@ class EmbeddedServer:
         self._ports: Ports | None = None
         self._log_start = 0
         self._watch: ServerWatch | None = None
-        self._changed: list[Callable[[], None]] = []
+        self._changed: Callable[[], None] = lambda: None
         self.server_pid: int | None = None
         self.models: tuple[ServedModel, ...] = ()
         self.folders: tuple[ServedFolder, ...] = ()
@@ -138,7 +138,7 @@ class EmbeddedServer:
                 self._folder / _DEADLINES,
                 self._tell,
                 self._patience,
-                self._tell_of_change,
+                lambda: self._changed(),
             )
             self._watch.begin()
         return Endpoints(http=http, grpc=grpc, metrics=metrics)
@@ -206,11 +206,7 @@ class EmbeddedServer:
 
     def when_changed(self, tell: Callable[[], None]) -> None:
         """Have ``tell`` called, from any thread, when ``poll``, ``health`` or ``repairs`` may say something else."""
-        self._changed.append(tell)
-
-    def _tell_of_change(self) -> None:
-        for tell in self._changed:
-            tell()
+        self._changed = tell
 
     def start_again(self) -> None:
         """Start a server that has ended on the same ports, and return when every model is ready.

@@ -13,9 +13,6 @@ from pathlib import Path
 from cortex_compile.launchers.judge_work import DUMB_S, Work, WorkJudge
 from cortex_compile.launchers.stubs import Stub, StubList, how_it_ended, read_process
 
-# Of so many looks one is for new processes, where all is well.
-_CALM_LOOKS = 3
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,7 +47,6 @@ class StubWatch:
         self._stubs = stubs
         self._deadlines = deadlines
         self._judge_of_work = WorkJudge(overdue_s, dumb_s, unanswered_s)
-        self._looks = 0
         self._seen_before: dict[int, str] = {}
         self._settled: set[int] = set()
         self._lock = threading.Lock()
@@ -58,10 +54,7 @@ class StubWatch:
     def look(self) -> list[Finding]:
         """What is wrong with stubs that were not settled."""
         before = set(self._stubs.known)
-        self._looks += 1
-        # Through all processes of the machine, for those that only a repair or an update starts.
-        if not (self.is_calm and before) or self._looks % _CALM_LOOKS == 0:
-            self._stubs.look_for_new()
+        self._stubs.look_for_new()
         for gone in before - self._stubs.known.keys():
             (self._deadlines / str(gone)).unlink(missing_ok=True)
             self._judge_of_work.forget(gone)

@@ -8,6 +8,7 @@ one request after the other waits in the thread that called ``__init__``, to whi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
@@ -24,9 +25,16 @@ class CommonLoop:
     def __init__(self) -> None:
         global _common
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True)
+        self._is_open = True
+        self._thread = threading.Thread(target=self._run, name="coroutines", daemon=True)
         self._thread.start()
         _common = self
+
+    def _run(self) -> None:
+        while self._is_open:
+            # What one request left behind may not end the loop that all others wait in.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self._loop.run_forever()
 
     def wait_for(self, awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return asyncio.run_coroutine_threadsafe(_outcome_of(awaitable), self._loop).result()
@@ -36,6 +44,7 @@ class CommonLoop:
         global _common
         _common = None
         asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+        self._is_open = False
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -76,26 +85,20 @@ _not_ours: list[asyncio.Runner] = []
 
 def wait_for(awaitable: Awaitable[Any]) -> Any:
     """What it gives, or raises, whatever that is."""
-    value, error = _outcome_here(awaitable) if _common is None else _common.wait_for(awaitable)
-    if error is not None:
-        raise error
-    return value
+    return wait_here(awaitable) if _common is None else _given(_common.wait_for(awaitable))
 
 
 def wait_here(awaitable: Awaitable[Any]) -> Any:
     """As ``wait_for``, and in any case in this thread."""
-    value, error = _outcome_here(awaitable)
+    # With the context of now: that of the request, in which its times and its deadline are kept.
+    return _given(_ThreadsLoop.of_this_thread().run(_run_alone(awaitable), context=copy_context()))
+
+
+def _given(outcome: tuple[Any, BaseException | None]) -> Any:
+    value, error = outcome
     if error is not None:
         raise error
     return value
-
-
-def _outcome_here(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    # With the context of now: that of the request, in which its times and its deadline are kept.
-    outcome: tuple[Any, BaseException | None] = _ThreadsLoop.of_this_thread().run(
-        _run_alone(awaitable), context=copy_context()
-    )
-    return outcome
 
 
 async def _run_alone(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:

@@ -56,8 +56,8 @@ def find_packed_layer(reshape: ir.Node) -> PackedLayer | None:
     while view.move_on():
         pass
     place, parts = _parts_of(view.value)
-    left = [axis for axis in view.axes if axis is not None and axis != view.axes[place]]
     taken = view.axes[place]
+    left = [axis for axis in view.axes if axis is not None and axis != taken]
     if taken is None or taken < leading or len(left) != len(after) - 1 or not parts:
         return None
     if any(part.is_graph_output() for _, part in parts):

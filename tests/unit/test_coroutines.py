@@ -159,3 +159,15 @@ def test_a_copy_of_the_process_that_a_coroutine_made_answers_nothing(common_loop
         assert os.waitpid(child, 0) == (child, 0)
         # The loops of the original are as they were: Linux lets copies share what an event loop waits with.
         assert wait_here(use_another_thread()) == wait_for(use_another_thread()) == 5
+
+
+def test_what_was_left_behind_does_not_end_the_common_loop(common_loop: CommonLoop) -> None:
+    async def leave_an_exit() -> None:
+        async def leave() -> None:
+            raise SystemExit(1)
+
+        left = asyncio.get_running_loop().create_task(leave())
+        left.add_done_callback(asyncio.Task.exception)  # seen
+
+    wait_for(leave_an_exit())
+    assert not wait_for(the_loop()).is_closed()
