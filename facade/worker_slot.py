@@ -19,8 +19,8 @@ __all__ = ["WorkerSlot"]
 
 _log = logging.getLogger(__name__)
 
-# A worker tells every few seconds that its event loop runs. One that is stopped for less (by a debugger, by a machine that
-# swaps) is left to answer what it is at.
+# A worker tells every few seconds that its event loop runs. One that is stopped for less (by a debugger, by a machine
+# that swaps) is left to answer what it is at.
 _STUCK_AFTER_S = 30.0
 # One that dies later than this after it began to serve is replaced at once, and an earlier one after a moment.
 _EARLY_S = 1.0

@@ -1,7 +1,8 @@
 """Queries, keys and values that one linear layer makes together, made by a layer each.
 
 A packed layer saves a GPU launches. On a CPU its result has to be taken apart, which copies it twice: an encoder of
-MiniLM's size takes 0.95 to 0.99 of it without (``python benchmarks/split_projections.py``, ONNX Runtime 1.31, one core).
+MiniLM's size takes 0.95 to 0.99 of the time without (``python benchmarks/split_projections.py``, ONNX Runtime 1.31, one
+core).
 """
 
 from __future__ import annotations

@@ -331,3 +331,37 @@ def test_how_many_share_a_call(times_ms: list[float], together: int) -> None:
     for time_ms in times_ms:
         pace.note({"prepost": time_ms})
     assert pace.together == together
+
+
+def test_a_lone_request_goes_out_in_its_own_task_and_its_call_ends_with_it() -> None:
+    async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
+        (first,) = await ask(coalescer, 1)
+        predictor.calls[0].result.set_result([answer_to(predictor.calls[0].predictions[0])])
+        await first
+        (lone,) = await ask(coalescer, 1, first=1)
+        assert [call.task for call in coalescer._calls] == [None]
+        beside = await ask(coalescer, 2, first=2)  # which wait for it to return
+        lone.cancel()
+        await asyncio.gather(lone, return_exceptions=True)
+        assert predictor.calls[1].result.cancelled()
+        await asyncio.sleep(0.01)
+        assert [len(call.predictions) for call in predictor.calls] == [1, 1, 2]
+        predictor.calls[2].result.set_exception(ValueError("no"))
+        for outcome in await asyncio.gather(*beside, return_exceptions=True):
+            assert isinstance(outcome, TritonCallError)
+
+    run(scenario)
+
+
+def test_a_lone_request_whose_call_fails_is_told_so_as_any_other() -> None:
+    async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
+        for error in (ValueError("no"), TritonCallError(grpc.StatusCode.NOT_FOUND, "gone")):
+            for outcome in ([answer_to(Prediction(b"0", b"{}"))], error):
+                (asked,) = await ask(coalescer, 1)
+                result = predictor.calls[-1].result
+                result.set_exception(outcome) if isinstance(outcome, Exception) else result.set_result(outcome)
+                (found,) = await asyncio.gather(asked, return_exceptions=True)
+                assert isinstance(found, TritonCallError) == isinstance(outcome, Exception)
+            assert coalescer._calls == set()
+
+    run(scenario)
