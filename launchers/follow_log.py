@@ -25,8 +25,8 @@ class LogFollower:
 
     def end(self, timeout_s: float) -> None:
         if not self._ending.is_set():
+            self._changes.wake()  # before: the thread closes what it waits for once it is ending
             self._ending.set()
-            self._changes.wake()
         self._thread.join(timeout_s)
 
     def _follow(self) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from queue import Queue
 
@@ -48,6 +49,17 @@ def test_what_stands_there_at_the_end_is_passed_on(log: Path) -> None:
     follower.end(LONG_S)
     assert lines == ["the last words"]
     follower.end(LONG_S)
+
+
+def test_one_that_ends_before_it_is_woken_is_no_error(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wake = FileChanges.wake
+
+    def wake_late(changes: FileChanges) -> None:
+        time.sleep(0.2)
+        wake(changes)
+
+    monkeypatch.setattr(FileChanges, "wake", wake_late)
+    LogFollower(log, lambda line: None).end(LONG_S)
 
 
 def test_nothing_is_looked_at_where_the_system_tells(tmp_path: Path) -> None:
