@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Container, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +42,7 @@ from .streams import Stream
 from .tensors import array_from, bytes_from
 from .thread_state import capture_thread_state
 from .triton_call import OUTPUTS, Finish, PredictionBytes, finish_each, split_call
-from .turn import Turn
+from .turn_threads import TurnThreads
 from .user_errors import user_traceback
 
 __all__ = ["TritonPythonModel"]
@@ -73,8 +72,10 @@ class TritonPythonModel:
         dispatch = manifest.dispatch
         threads = dispatch.threads if dispatch is not None else manifest.threads_per_process
         threads = batches_at_once(batching, threads) if batching else threads
-        self._turn = Turn(threads) if dispatch is not None and dispatch.kind == "passed turn" else None
         self._adopt_state: Callable[[], None] | None = None
+        passes = dispatch is not None and dispatch.kind == "passed turn"
+        self._turn = TurnThreads(threads, self._begin_thread) if passes else None
+        self._threads = self._turn or PredictThreads(threads, self._begin_thread)
         # Beside other processes, one takes no more than it is at: what waits, waits in Triton for whichever is free.
         self._shares = manifest.processes_per_replica > 1
         at_once = threads * (batching.max_batch_size if batching else 1)
@@ -82,7 +83,6 @@ class TritonPythonModel:
         # With the passed turn no two of the user's lines run side by side, so each thread has a loop of its own.
         self._common_loop = CommonLoop() if threads > 1 and self._turn is None else None
         self._deadlines = Deadlines(threads, at_least_s=manifest.request_timeout_s)
-        self._threads = PredictThreads(threads, self._begin_thread)
         # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
         # torch.set_grad_enabled) is there in predict.
         self._threads.run(self._create_predictor, manifest, version_folder)
@@ -160,21 +160,14 @@ class TritonPythonModel:
             self._reply(sender, wanted, [_FAILED])
             return
         finishes = finish_each(len(predictions), partial(self._reply, sender, wanted))
-        self._expect(len(predictions))
         for prediction, finish in zip(predictions, finishes, strict=True):
             arrival = Arrival(prediction, sender.is_cancelled, self._usual_time)
             if not self._in_flight.take(wait=self._shares):
-                self._expect(-1)
                 finish(_OVERLOADED)
             elif self._batches is not None:
                 self._gather(self._batches, arrival, finish)
             else:
                 self._threads.submit(self._predict, arrival, finish, sender)
-
-    def _expect(self, predictions: int) -> None:
-        """All of a call before the first of them begins, which otherwise would not wait to share a run with them."""
-        if self._turn is not None:
-            self._turn.expect(predictions)
 
     def _reply(self, sender: Any, wanted: Container[str], answers: list[Answer]) -> None:
         if self._streaming:
@@ -196,14 +189,13 @@ class TritonPythonModel:
             self._deliver(finish, _FAILED)
 
     def _predict(self, arrival: Arrival, finish: Finish, sender: Any) -> None:
-        with self._turn or nullcontext():
-            result = self._answer(arrival)
-            if isinstance(result, Answer):
-                self._deliver(finish, result)
-            elif not send_stream(sender, result, self._in_flight.give_back, partial(self._log, arrival)):
-                # As after an answer that is an error.
-                result = replace(result, background=None)
-            self._after_answers([result])
+        result = self._answer(arrival)
+        if isinstance(result, Answer):
+            self._deliver(finish, result)
+        elif not send_stream(sender, result, self._in_flight.give_back, partial(self._log, arrival)):
+            # As after an answer that is an error.
+            result = replace(result, background=None)
+        self._after_answers([result])
 
     def _after_answers(self, answers: Sequence[Answer | Stream]) -> None:
         works = [result.background for result in answers if result.background is not None]

@@ -11,7 +11,7 @@ from typing import Any
 
 from .logs import RUNTIME_LOGGER
 
-__all__ = ["PredictThreads"]
+__all__ = ["PredictThreads", "run_logged", "settle"]
 
 _LOGGER = logging.getLogger(f"{RUNTIME_LOGGER}.predict_threads")
 
@@ -47,7 +47,7 @@ class PredictThreads:
     def run(self, task: Callable[..., Any], *args: Any) -> Any:
         """Have it done, and return or raise what it does."""
         outcome: Future[Any] = Future()
-        self.submit(_settle, outcome, task, args)
+        self.submit(settle, outcome, task, args)
         return outcome.result()
 
     def shutdown(self) -> None:
@@ -63,23 +63,25 @@ class PredictThreads:
         self._threads.append(thread)
 
     def _work(self) -> None:
-        _run(self._begin)
+        run_logged(self._begin)
         while (entry := self._tasks.get()) is not None:
-            _run(entry[0], *entry[1])
+            run_logged(entry[0], *entry[1])
             # Nothing of a request is kept until the next one comes.
             del entry
             with self._lock:
                 self._unfinished -= 1
 
 
-def _settle(outcome: Future[Any], task: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def settle(outcome: Future[Any], task: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Do it, and put into the future what it returns or raises."""
     try:
         outcome.set_result(task(*args))
     except BaseException as error:
         outcome.set_exception(error)
 
 
-def _run(task: Callable[..., object], *args: Any) -> None:
+def run_logged(task: Callable[..., object], *args: Any) -> None:
+    """Do it. What it raises is logged."""
     try:
         task(*args)
     except BaseException:

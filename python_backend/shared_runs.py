@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,7 @@ class _Call:
     shapes: tuple[tuple[int, ...], ...]
     """Of a row of each input, filled up: calls of the same shapes may share a run."""
     cells: int
+    thread: int = field(default_factory=threading.get_ident)
     since_s: float = field(default_factory=time.perf_counter)
     gate: threading.Lock = field(default_factory=threading.Lock)
     results: list[Array] | None = None
@@ -55,8 +57,8 @@ class _Call:
         return self.results is not None or self.error is not None
 
     def wake(self) -> None:
-        """Have its thread look again. Only with the session's lock, since an open gate cannot be opened."""
-        if self.gate.locked():
+        """Have its thread look again."""
+        with suppress(RuntimeError):  # it is open already
             self.gate.release()
 
 
@@ -93,13 +95,10 @@ class SharingSession:
             if len(self._waiting) > 1 and self._is_full(self._fitting()):
                 self._waiting[0].wake()
         self._turn.give_back()
-        try:
-            while not call.is_done:
-                self._run_or_wait(call)
-        finally:
-            with suspended_deadline():
-                self._turn.take()
-            add_turn_wait(time.perf_counter() - call.since_s - call.share_s)
+        # Whoever runs it lines its thread up for the turn, too, so that it wakes once and not twice.
+        while not (call.is_done and self._turn.holds()):
+            self._run_or_wait(call)
+        add_turn_wait(time.perf_counter() - call.since_s - call.share_s)
         if call.error is not None:
             raise call.error
         assert call.results is not None
@@ -111,7 +110,8 @@ class SharingSession:
         if members:
             self._run(members)
         else:
-            call.gate.acquire(timeout=left_s)
+            with suspended_deadline():
+                call.gate.acquire(timeout=left_s)
 
     def _take(self, call: _Call) -> tuple[list[_Call], float]:
         """The calls to run now, of which ``call`` is the first; or none, and how long its thread may sleep."""
@@ -168,13 +168,13 @@ class SharingSession:
                     call.error = result
                 else:
                     call.results = result
-                call.wake()
             self._runs -= 1
             self._free_since_s = ended_s
             self._expected_cells = min(cells + sum(call.cells for call in self._waiting), self._most_cells)
             self._expected_until_s = ended_s + min(_RETURN_SHARE * (ended_s - started_s), _LONGEST_WAIT_S)
             if self._waiting:
                 self._waiting[0].wake()
+        self._turn.line_up((call.thread, call.wake) for call in members)
 
     def _run_alone(self, call: _Call) -> list[Array] | Exception:
         try:

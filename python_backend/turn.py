@@ -6,11 +6,11 @@ threads are under way at once, and their compiled calls run side by side, or sha
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,28 +36,18 @@ class PassTurn(Protocol):
 class Turn:
     """Threads get it in the order in which they ask, whether they begin or come back from a compiled call."""
 
-    def __init__(self, threads: int = sys.maxsize) -> None:
-        """
-        Args:
-            threads: how many there are that can ask for it.
-        """
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holder: int | None = None
-        self._waiting: deque[tuple[int, threading.Lock]] = deque()
+        self._waiting: deque[tuple[int, int, Callable[[], None]]] = deque()
+        """When each asked, its thread, and what wakes that."""
+        self._asked = count()
         self._when_free: list[Callable[[], None]] = []
-        self._threads = threads
-        self._inside = 0
-        self._expected = 0
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody has it, nor waits for it, nor is about to ask for it."""
-        return self._holder is None and (self._expected <= 0 or self._inside >= self._threads)
-
-    def expect(self, count: int) -> None:
-        """So many more predictions are being given to threads, which enter; or so many fewer, of those expected."""
-        with self._lock:
-            self._expected += count
+        """Whether nobody has it, nor waits for it."""
+        return self._holder is None
 
     def when_free(self, tell: Callable[[], None]) -> None:
         """Have ``tell`` called, on the thread that gave it back, whenever it becomes free. Not to be undone."""
@@ -82,9 +72,22 @@ class Turn:
                 return
             gate = threading.Lock()
             gate.acquire()
-            self._waiting.append((me, gate))
+            self._waiting.append((next(self._asked), me, gate.release))
         # It is handed over: who opens the gate has made this thread the holder.
         gate.acquire()
+
+    def line_up(self, threads: Iterable[tuple[int, Callable[[], None]]]) -> None:
+        """As if each of these, by its ident, asked for it now, in this order; each is told when it has it.
+
+        All that may happen there is that its thread wakes up.
+        """
+        with self._lock:
+            for ident, tell in threads:
+                if self._holder is None:
+                    self._holder = ident
+                    tell()
+                else:
+                    self._waiting.append((next(self._asked), ident, tell))
 
     def give_back(self) -> None:
         """Hand it to whoever has waited longest.
@@ -95,25 +98,25 @@ class Turn:
         with self._lock:
             if self._holder != threading.get_ident():
                 raise RuntimeError("this thread does not have the turn")
-            if self._waiting:
-                self._holder, gate = self._waiting.popleft()
-                gate.release()
-                return
-            self._holder = None
+            self._hand_on()
+        self._tell_if_free()
+
+    def _hand_on(self) -> None:
+        """To be called with the lock."""
+        self._holder = None
+        if self._waiting:
+            _, self._holder, tell = self._waiting.popleft()
+            tell()
+
+    def _tell_if_free(self) -> None:
         if self.is_free:
             for tell in self._when_free:
                 tell()
 
     def __enter__(self) -> None:
-        """Begin a prediction, one of those that were expected if any were."""
         self.take()
-        with self._lock:
-            self._expected = max(0, self._expected - 1)
-            self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
         self.give_back()
 
 

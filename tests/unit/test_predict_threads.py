@@ -12,8 +12,12 @@ import pytest
 
 from cortex_compile.python_backend.places import Places
 from cortex_compile.python_backend.predict_threads import PredictThreads
+from cortex_compile.python_backend.turn_threads import TurnThreads
 
 PATIENCE_S = 20.0
+
+Kind = type[PredictThreads] | type[TurnThreads]
+KINDS = (PredictThreads, TurnThreads)
 
 
 def nothing() -> None:
@@ -24,8 +28,9 @@ def name() -> str:
     return threading.current_thread().name
 
 
-def test_one_thread_does_all_in_the_order_in_which_it_came() -> None:
-    threads, seen = PredictThreads(1, nothing), list[tuple[int, str]]()
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_thread_does_all_in_the_order_in_which_it_came(kind: Kind) -> None:
+    threads, seen = kind(1, nothing), list[tuple[int, str]]()
     assert threads.run(name) == "predict_0"
     for number in range(100):
         threads.submit(lambda number: seen.append((number, name())), number)
@@ -33,8 +38,9 @@ def test_one_thread_does_all_in_the_order_in_which_it_came() -> None:
     assert seen == [(number, "predict_0") for number in range(100)]
 
 
-def test_what_is_run_is_returned_or_raised() -> None:
-    threads = PredictThreads(1, nothing)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_run_is_returned_or_raised(kind: Kind) -> None:
+    threads = kind(1, nothing)
     assert threads.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(SystemExit, match="bye"):
         threads.run(sys.exit, "bye")
@@ -73,12 +79,15 @@ def test_one_thread_is_enough_while_it_is_idle() -> None:
     threads.shutdown()
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(), KeyboardInterrupt()])
-def test_what_is_raised_is_logged_and_ends_no_thread(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_raised_is_logged_and_ends_no_thread(
+    kind: Kind, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail() -> None:
         raise error
 
-    threads = PredictThreads(1, nothing)
+    threads = kind(1, nothing)
     with caplog.at_level(logging.ERROR):
         threads.submit(fail)
         assert threads.run(name) == "predict_0"
@@ -87,11 +96,12 @@ def test_what_is_raised_is_logged_and_ends_no_thread(error: BaseException, caplo
     threads.shutdown()
 
 
-def test_python_ends_without_a_shutdown_when_what_was_submitted_is_done() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_python_ends_without_a_shutdown_when_what_was_submitted_is_done(kind: Kind) -> None:
     code = (
         "import threading, time\n"
-        "from cortex_compile.python_backend.predict_threads import PredictThreads\n"
-        "threads = PredictThreads(2, lambda: None)\n"
+        f"from {kind.__module__} import {kind.__name__}\n"
+        f"threads = {kind.__name__}(2, lambda: None)\n"
         "threads.submit(time.sleep, 0.2)\n"
         "threads.submit(print, 'first')\n"
         "threads.submit(print, 'last')\n"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from cortex_compile.python_backend import shared_runs
 from cortex_compile.python_backend.manifest import Dimension, SharedRun
+from cortex_compile.python_backend.predict_threads import settle
 from cortex_compile.python_backend.shared_runs import SharingSession
-from cortex_compile.python_backend.turn import Turn
+from cortex_compile.python_backend.turn_threads import TurnThreads
 
 from .test_shared_runs import LONG_S, VARIANT, World, ask, assert_answers, call, core
 
@@ -25,32 +26,24 @@ def test_as_many_samples_fill_a_run_as_were_measured_though_they_are_counted_fil
     assert world.engine.shapes == [(1, 1), (4, 7)]
 
 
-def test_a_run_waits_for_the_predictions_of_a_call_that_have_no_turn_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("most", "shapes"), [(3, [(3, 1)]), (2, [(2, 1), (1, 1)])], ids=["a thread for each", "one has no thread yet"]
+)
+def test_a_run_waits_for_those_who_are_given_to_threads_and_for_no_others(
+    monkeypatch: pytest.MonkeyPatch, most: int, shapes: list[tuple[int, int]]
+) -> None:
     monkeypatch.setattr(shared_runs, "_LONGEST_WAIT_S", LONG_S)
     world = World(rows=8, call_ms=1000 * LONG_S)
-    world.turn.expect(3)
-    with ThreadPoolExecutor(3) as threads:
-        asked = []
-        for number in range(3):
-            assert world.engine.shapes == []
-            asked.append(threads.submit(ask, world.turn, world.session, call(number)))
-            time.sleep(0.02)  # in which it would have begun
-        for number, each in enumerate(asked):
-            assert_answers((number,), each.result(LONG_S))
-    assert world.engine.shapes == [(3, 1)]
-
-
-def test_a_run_waits_for_nobody_who_has_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_runs, "_LONGEST_WAIT_S", LONG_S)
-    world = World(rows=8, call_ms=1000 * LONG_S)
-    world.turn = Turn(threads=2)
-    world.session = SharingSession(world.engine, VARIANT, core(8, 1000 * LONG_S), world.turn)
-    world.turn.expect(3)
-    with ThreadPoolExecutor(2) as threads:
-        asked = [threads.submit(ask, world.turn, world.session, call(number)) for number in range(3)]
-        for number, each in enumerate(asked):
-            assert_answers((number,), each.result(LONG_S / 2))
-    assert world.engine.shapes == [(2, 1), (1, 1)]
+    threads = TurnThreads(most, lambda: None)
+    world.session = SharingSession(world.engine, VARIANT, core(8, 1000 * LONG_S), threads)
+    asked = [Future[Any]() for _ in range(3)]
+    with threads:  # all of a call come while another has the turn
+        for number, outcome in enumerate(asked):
+            threads.submit(settle, outcome, world.session.run, (call(number),))
+    for number, outcome in enumerate(asked):
+        assert_answers((number,), outcome.result(LONG_S / 2))
+    threads.shutdown()
+    assert world.engine.shapes == shapes
 
 
 def test_after_a_run_all_are_waited_for_who_were_in_it_or_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
