@@ -272,8 +272,9 @@ def test_a_crash_of_an_engine_is_a_refused_candidate(tmp_path: Path) -> None:
     # The graph's export runs forward with fake tensors; a real crash there ends the process.
     crash = "        if type(x).__name__ != 'Tensor':\n            import os\n\n            os.abort()\n"
     (project / "predictor.py").write_text(source.replace("        for layer", crash + "        for layer"))
-    ended = compile_here(tmp_path, project / "predictor.py", "--output", "out")
+    ended = compile_here(tmp_path, project / "predictor.py", "--output", "out", "--tune")
     assert ended.returncode == 0, ended.stderr
+    assert "nothing for --tune to choose" in ended.stderr
     (module,) = read_report(tmp_path / "out").modules
     assert module.engine == "eager"
     (attempt,) = module.signatures[0].attempts

@@ -97,6 +97,8 @@ def compile_command(
             _print_summary(report, build, "" if dry_run else f"compiled in {report.seconds:.0f} s into")
         if tune and any(module.engine != "eager" for module in report.modules):
             _tune(build)
+        elif tune:
+            click.echo(f"{project.name}: nothing in it is compiled, so there is nothing for --tune to choose", err=True)
         builds.append(build)
     if serve and not dry_run:
         from cortex_compile.cli.serve import serve as serve_command
