@@ -34,7 +34,7 @@ def main() -> None:
     in_use = cores_in_use(2.0)
     if in_use > IDLE_CORES and not asked.busy:
         raise SystemExit(f"others use {in_use:.1f} cores of this machine: wait until it is quiet, or say --busy")
-    peers = _installed(asked.peers, results)
+    peers = _installed([peer for peer in asked.peers if _is_asked(peer, asked)], results)
     names = asked.only or (["no-op", "encoder"] if asked.quick else list(WORKLOADS))
     workloads = [quick(WORKLOADS[name]) if asked.quick else WORKLOADS[name] for name in names]
     tracks = asked.track or ([ONE_CORE] if asked.quick else [ONE_CORE, MACHINE])
@@ -80,6 +80,10 @@ def _arguments() -> argparse.Namespace:
 
 def _is_slow(peer: str) -> bool:
     return PEERS[peer].starts_slowly
+
+
+def _is_asked(peer: str, asked: argparse.Namespace) -> bool:
+    return asked.peers_named or not (asked.quick and _is_slow(peer))
 
 
 def _installed(names: Sequence[str], results: Results) -> list[str]:
