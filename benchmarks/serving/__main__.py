@@ -34,12 +34,13 @@ def main() -> None:
     in_use = cores_in_use(2.0)
     if in_use > IDLE_CORES and not asked.busy:
         raise SystemExit(f"others use {in_use:.1f} cores of this machine: wait until it is quiet, or say --busy")
-    peers = _installed([peer for peer in asked.peers if _is_asked(peer, asked)], results)
     names = asked.only or (["no-op", "encoder"] if asked.quick else list(WORKLOADS))
     workloads = [quick(WORKLOADS[name]) if asked.quick else WORKLOADS[name] for name in names]
+    wanted = {workload.name: _peers_for(workload, asked) for workload in workloads}
+    installed = _installed([peer for peer in asked.peers if any(peer in peers for peers in wanted.values())], results)
     tracks = asked.track or ([ONE_CORE] if asked.quick else [ONE_CORE, MACHINE])
     for workload in workloads:
-        servers = [OURS, *(peer for peer in peers if workload.everybody or asked.peers_named or not _is_slow(peer))]
+        servers = [OURS, *(peer for peer in wanted[workload.name] if peer in installed)]
         for track in (track for track in tracks if track in workload.tracks):
             _measure_track(workload, track, servers, asked, results)
     if not asked.quick:
@@ -78,12 +79,10 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _is_slow(peer: str) -> bool:
-    return PEERS[peer].starts_slowly
-
-
-def _is_asked(peer: str, asked: argparse.Namespace) -> bool:
-    return asked.peers_named or not (asked.quick and _is_slow(peer))
+def _peers_for(workload: Workload, asked: argparse.Namespace) -> list[str]:
+    """Those that start slowly are asked for some workloads only, unless they are named."""
+    everybody = workload.everybody or asked.peers_named
+    return [peer for peer in asked.peers if everybody or not PEERS[peer].starts_slowly]
 
 
 def _installed(names: Sequence[str], results: Results) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,11 +11,10 @@ from typing import Any
 import pytest
 
 from cortex_compile.python_backend.predict_threads import settle
-from cortex_compile.python_backend.shared_runs import SharingSession
 from cortex_compile.python_backend.turn import PassingSession
 from cortex_compile.python_backend.turn_threads import TurnThreads
 
-from .test_shared_runs import LONG_S, VARIANT, Engine, assert_answers, call, core
+from .test_shared_runs import LONG_S
 
 
 def nothing() -> None:
@@ -144,37 +142,3 @@ def test_what_waits_is_done_before_the_end() -> None:
     ending.join(LONG_S)
     assert not ending.is_alive()
     assert sorted(done) == list(range(5))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_at_full_speed_each_request_gets_its_own(seed: int) -> None:
-    chosen = random.Random(seed)
-    threads = TurnThreads(chosen.choice([2, 5, 16]), nothing)
-    engine = Engine()
-    session = SharingSession(engine, VARIANT, core(chosen.choice([2, 8]), 1.0, threads=1 + seed % 2), threads)
-    inside = most_inside = 0
-
-    def predict(number: int) -> None:
-        nonlocal inside, most_inside
-        chance = random.Random(1000 * seed + number)
-        for _ in range(chance.randint(0, 3)):
-            inside += 1
-            most_inside = max(most_inside, inside)
-            values = [14 + number, *chance.choices(range(20, 99), k=chance.randint(0, 19))]
-            if chance.random() < 0.05:
-                time.sleep(0.001)
-            inside -= 1
-            assert_answers(values, session.run(call(*values)))
-
-    asked = [Future[Any]() for _ in range(1500)]
-    for number, outcome in enumerate(asked):
-        threads.submit(settle, outcome, predict, (number,))
-        if number % 50 == 0:
-            time.sleep(0.001)
-    for outcome in asked:
-        outcome.result(LONG_S)
-    threads.shutdown()
-    assert most_inside == 1
-    assert threads.is_free
-    assert not session._waiting
-    assert any(rows > 1 for rows, _ in engine.shapes)
