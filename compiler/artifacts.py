@@ -180,6 +180,14 @@ class SizeCurve:
 
 
 @dataclass(frozen=True)
+class SideBySidePoint:
+    """What a run of ``size`` rows takes with one thread, while others go on beside it on the engine's other threads."""
+
+    size: int
+    ms: float
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One engine tried on one signature. ``refused_at`` is None for a graph that is equal and faster."""
 
@@ -196,6 +204,8 @@ class Attempt:
     precision: Precision = "fp32"
     exporter: str = ""
     """What made the graph, where there is one."""
+    side_by_side: tuple[SideBySidePoint, ...] = ()
+    """At sizes of the batch, where the engine has several threads and rows were proven independent."""
 
     @property
     def label(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cortex_compile.compiler.artifacts import Project
 from cortex_compile.python_backend.manifest import Core, Dispatch
@@ -11,6 +12,8 @@ __all__ = ["choose_dispatch", "largest_batch", "rows_of_shared_runs", "sharing_d
 
 # Requests under way in one process, each with a thread: more make no larger batches, and take memory.
 MOST_AT_ONCE = 32
+# Where several runs that they share go on at once, more keep more of them going.
+_MOST_SHARING = 64
 
 
 def why_not_to_ask(project: Project) -> str | None:
@@ -34,13 +37,16 @@ def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str |
         return Dispatch("passed turn", max(2, min(MOST_AT_ONCE, largest_batch(cores))), None)
     rows = rows_of_shared_runs(cores)
     if turn_refused is None and rows > 1:
-        return sharing_dispatch(rows, runs_at_once(cores))
+        shared = [core.shared_run for core in cores if core.placement == "local" and core.threads > 1]
+        side_by_side = any(run is not None and run.side_by_side_from is not None for run in shared)
+        return replace(sharing_dispatch(rows, runs_at_once(cores)), side_by_side=side_by_side)
     return Dispatch("in turn", 1, turn_refused)
 
 
 def sharing_dispatch(rows: int, runs: int) -> Dispatch:
     """While ``runs`` of so many rows go on, the calls of the next are made ready."""
-    return Dispatch("passed turn", min(MOST_AT_ONCE, (runs + 1) * rows), None, rows)
+    most = MOST_AT_ONCE if runs == 1 else _MOST_SHARING
+    return Dispatch("passed turn", min(most, (runs + 1) * rows), None, rows)
 
 
 def runs_at_once(cores: Sequence[Core]) -> int:

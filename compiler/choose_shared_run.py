@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
-from cortex_compile.compiler.artifacts import Candidate, CompileSettings, SizePoint
+from cortex_compile.compiler.artifacts import Attempt, Candidate, CompileSettings, SizePoint
 from cortex_compile.python_backend.manifest import SharedRun, Variant
 
 __all__ = ["choose_shared_run"]
@@ -14,6 +15,8 @@ __all__ = ["choose_shared_run"]
 # large run waits for all of it, and what a run of several threads leaves idle another uses.
 _WORTH = 0.9
 _NEAR = {"latency": 1.15, "throughput": 1.05}
+# Runs side by side take more memory than one with all threads: a second copy of what the engine makes of the weights.
+_QUICKER = 0.95
 # Smaller runs have the cost of a call for fewer rows.
 _LEAST_ROWS = 8
 
@@ -37,13 +40,35 @@ def _of_variant(candidate: Candidate, settings: CompileSettings) -> SharedRun | 
     assert variant is not None
     curves = [curve for curve in candidate.attempt.curves if curve.dimension == variant.batch_dimension]
     points = [point for curve in curves for point in curve.points if most_rows is None or point.size <= most_rows]
-    rows = _rows(points, _NEAR[settings.objective])
-    sizes = _typical_sizes(variant)
-    return None if rows is None or sizes is None else SharedRun(rows, rows * math.prod(sizes))
+    sizes, near_enough = _typical_sizes(variant), _NEAR[settings.objective]
+    rows, side_by_side_from = _rows({point.size: point.compiled_ms / point.size for point in points}, near_enough), None
+    if points and (beside := _side_by_side(points, candidate.attempt, near_enough)) is not None:
+        rows, side_by_side_from = beside
+    return None if rows is None or sizes is None else SharedRun(rows, rows * math.prod(sizes), side_by_side_from)
 
 
-def _rows(points: Sequence[SizePoint], near_enough: float) -> int | None:
-    cost = {point.size: point.compiled_ms / point.size for point in points}
+def _side_by_side(points: Sequence[SizePoint], attempt: Attempt, near_enough: float) -> tuple[int, int] | None:
+    """The rows of a run, and from how many rows for each thread on such runs go on side by side; None where one run
+    with all threads takes no longer."""
+    beside = {point.size: point.ms for point in attempt.side_by_side if point.size <= points[-1].size}
+    threads = attempt.measurements[0].threads if attempt.measurements else 1
+    rows = _rows({size: ms / size for size, ms in beside.items()}, near_enough)
+    if rows is None or beside[rows] > _QUICKER * _ms_of(threads * rows, points):
+        return None
+    return rows, next(size for size, ms in beside.items() if ms <= _ms_of(threads * size, points))
+
+
+def _ms_of(rows: int, points: Sequence[SizePoint]) -> float:
+    """What a run of so many rows takes, by those that were measured."""
+    for before, after in pairwise(points):
+        if rows <= after.size:
+            share = (rows - before.size) / (after.size - before.size)
+            return before.compiled_ms + share * (after.compiled_ms - before.compiled_ms)
+    return points[-1].compiled_ms * rows / points[-1].size
+
+
+def _rows(cost: Mapping[int, float], near_enough: float) -> int | None:
+    """``cost`` of a row, by the size of its run."""
     least = min(cost.values(), default=0.0)
     if 1 not in cost or least > _WORTH * cost[1]:
         return None

@@ -37,6 +37,7 @@ def configuration_of(manifest: Manifest) -> Configuration:
         core.instances,
         core.max_batch,
         kept.shared_rows,
+        kept.side_by_side,
     )
 
 
@@ -78,7 +79,13 @@ def reconfigure_build(build: Path, target: Path, configuration: Configuration) -
         manifest,
         cores=cores,
         processes_per_replica=configuration.processes,
-        dispatch=Dispatch(configuration.dispatch, configuration.at_once, refused, configuration.shared_rows),
+        dispatch=Dispatch(
+            configuration.dispatch,
+            configuration.at_once,
+            refused,
+            configuration.shared_rows,
+            configuration.side_by_side,
+        ),
         gpu_memory=tuple(gpu_memory_of(cores, new, schedule)),
     )
     return keep_plans_of_other_gpus(finish_build(changed, target), target, build)

@@ -124,6 +124,8 @@ def dispatch_in_words(report: Report) -> str:
             if dispatch.shared_rows > 1
             else ""
         )
+        if dispatch.side_by_side:
+            shared += " Where there are calls enough, such runs go on side by side, each on a thread of its own."
         return (
             f"A process has up to {dispatch.threads} requests under way, one at a time in the predictor's Python: while"
             " one waits in a compiled call, another goes on. On the samples that changed no answer, in many orders."

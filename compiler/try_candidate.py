@@ -7,17 +7,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportRequest, Refused, Session
-from cortex_compile.compiler.artifacts import Attempt, Measurement, SizeCurve, Verdict
+from cortex_compile.compiler.artifacts import Attempt, Measurement, SideBySidePoint, SizeCurve, Verdict
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
-from cortex_compile.compiler.compare_runs import Run, Unequal
+from cortex_compile.compiler.compare_runs import Bench, Run, Unequal
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.find_positions import Positions, find_positions
 from cortex_compile.compiler.keep_attributes import KeptAttributes
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
+from cortex_compile.compiler.measure_side_by_side import measure_side_by_side
 from cortex_compile.compiler.measure_sizes import measure_sizes
 from cortex_compile.compiler.memory_use import own_mib
 from cortex_compile.compiler.read_limits import read_limits
@@ -49,6 +51,7 @@ class _Equal:
     families: dict[str, Family]
     positions: tuple[Positions, ...]
     session_mib: float
+    bench: Bench
 
 
 def try_candidate(
@@ -110,9 +113,10 @@ def _try_exporter(
         if isinstance(result, _Equal):
             tell("measure")
             measurements, curves, reason = _measure(captured, signature, result, threads)
+            side_by_side = _measure_side_by_side(captured, signature, result, engine, curves, threads)
             variant = replace(result.variant, graph=str(Path(result.variant.graph).relative_to(folder)))
             found = Attempt(engine.name, None, "", reproduce, result.verdict, measurements, curves, result.session_mib)
-            found = replace(found, exporter=exporter)
+            found = replace(found, exporter=exporter, side_by_side=side_by_side)
             if reason:
                 return replace(found, refused_at="measure", reason=reason), None
             return found, variant
@@ -159,10 +163,12 @@ def _export_and_verify(
     tell("verify")
     dimensions = _dimensions(exported, request, varying)
     exported = _with_names(exported, dimensions)
+    eager = _eager(request, KeptAttributes(captured.module))
+    compiled = partial(_run, session)
     with _no_grad():
         proof = verify_numerics(
-            _eager(request, KeptAttributes(captured.module)),
-            lambda tensors: _run(session, tensors),
+            eager,
+            compiled,
             [recorded.arguments.tensors for recorded in signature.calls],
             dimensions,
             positions,
@@ -176,7 +182,8 @@ def _export_and_verify(
         return Attempt(engine.name, "verify", proof.verdict.reason, "", proof.verdict)
     variant = _variant(variant_name, signature, request, exported, proof, dimensions)
     variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
-    return _Equal(variant, session, proof.verdict, dimensions, positions, session_mib)
+    bench = Bench(eager, compiled, request.output_names, positions, tolerances)
+    return _Equal(variant, session, proof.verdict, dimensions, positions, session_mib, bench)
 
 
 def _eager(request: ExportRequest, attributes: KeptAttributes) -> Run:
@@ -342,6 +349,37 @@ def _measure(
     if counts.eager:
         curves = ()  # what was timed is not the graph
     return tuple(measurements), curves, ""
+
+
+def _measure_side_by_side(
+    captured: CapturedModule,
+    signature: CapturedSignature,
+    equal: _Equal,
+    engine: Engine,
+    curves: Sequence[SizeCurve],
+    threads: int,
+) -> tuple[SideBySidePoint, ...]:
+    """Nothing where calls share no runs in the predictor's process, or the graph is not equal with one thread."""
+    batch = equal.variant.batch_dimension
+    sizes = [point.size for curve in curves if curve.dimension == batch for point in curve.points]
+    if batch is None or not sizes or threads == 1 or not equal.variant.may_share_runs or engine.name == "tensorrt":
+        return ()
+    call, family, counts = signature.calls[0], equal.families[batch], CallCounts()
+    with _no_grad(), suppress(Exception):  # without it, a run with all threads is all there is
+        session = engine.open_session(Path(equal.variant.graph), 1)
+        bench = replace(equal.bench, compiled=partial(_run, session))
+        for size in (sizes[0], sizes[-1]):
+            bench.compare(bench.inputs(call.arguments.tensors, family.sizes(size), "random", 6), "one thread")
+        ready = ReadyVariant(equal.variant, session)
+        compiled = make_compiled_forward(captured.path, captured.module.forward, [ready], [], counts)
+        points = measure_side_by_side(
+            lambda tensors: call_with(compiled, call, tensors),
+            lambda size: bench.inputs(call.arguments.tensors, family.sizes(size), "sample", 0),
+            sizes,
+            threads,
+        )
+        return () if counts.eager else points
+    return ()
 
 
 def call_with(forward: Callable[..., Any], call: RecordedCall, tensors: Sequence[torch.Tensor] | None = None) -> Any:

@@ -28,6 +28,8 @@ class Configuration:
     max_batch: int | None = None
     shared_rows: int = 1
     """Rows of the runs that calls of local modules share; 1: each runs by itself."""
+    side_by_side: bool = False
+    """With calls enough, those runs have a thread each and go on side by side; else each has all of the engine's."""
 
 
 @dataclass(frozen=True)

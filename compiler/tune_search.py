@@ -81,10 +81,11 @@ def winner_of(trials: Sequence[TuneTrial]) -> int | None:
     return trials.index(min(good, key=lambda trial: (_cost(trial.configuration), -trial.score)))
 
 
-def _cost(configuration: Configuration) -> tuple[int, int, int, int]:
+def _cost(configuration: Configuration) -> tuple[int, ...]:
     engines = configuration.core_instances if configuration.placement == "remote" else 0
     processes = configuration.processes + engines
-    return processes, configuration.engine_threads, configuration.at_once, configuration.max_batch is not None
+    memory = processes, configuration.engine_threads, configuration.side_by_side
+    return *memory, configuration.at_once, configuration.max_batch is not None
 
 
 def _run(

@@ -60,7 +60,10 @@ def _local(manifest: Manifest, cpus: int) -> Iterator[Configuration]:
     for processes, threads in _shares(cpus):
         if rows > 1:
             shared = sharing_dispatch(rows, threads)
-            yield Configuration("local", processes, threads, "passed turn", shared.threads, shared_rows=rows)
+            sharing = Configuration("local", processes, threads, "passed turn", shared.threads, shared_rows=rows)
+            if threads > 1:
+                yield replace(sharing, side_by_side=True)
+            yield sharing
         yield Configuration("local", processes, threads, "in turn", 1)
         if any(core.call_ms > 1.0 for core in manifest.cores):
             # As many calls as there are cores for, and a request in Python meanwhile.

@@ -25,6 +25,8 @@ def configuration_in_words(configuration: Configuration) -> str:
     }
     if configuration.shared_rows > 1:
         requests["passed turn"] += f", sharing runs of {configuration.shared_rows} rows"
+    if configuration.side_by_side:
+        requests["passed turn"] += ", side by side where there are calls enough"
     processes = _count(configuration.processes, "process", "processes")
     return f"{', '.join(parts)}; {processes}, {requests[configuration.dispatch]}"
 

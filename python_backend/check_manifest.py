@@ -64,8 +64,11 @@ def _problems_of_core(core: Core, where: str, api: str) -> Iterator[tuple[str, A
             yield f"{where}.{field}", getattr(core, field), "letters, digits, '_', '-' and '.'"
     if core.weights_file is not None and not is_inside(core.weights_file):
         yield f"{where}.weights_file", core.weights_file, "a path inside the version folder"
-    if core.shared_run is not None and min(core.shared_run.rows, core.shared_run.cells) < 1:
-        yield f"{where}.shared_run", core.shared_run, "numbers from 1"
+    shared = core.shared_run
+    if shared is not None:
+        crowd = 1 if shared.side_by_side_from is None else shared.side_by_side_from
+        if min(shared.rows, shared.cells, crowd) < 1:
+            yield f"{where}.shared_run", shared, "numbers from 1"
     for index, variant in enumerate(core.variants):
         place = f"{where}.variants[{index}].graph"
         if core.placement == "local" and not is_inside(variant.graph):

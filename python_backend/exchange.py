@@ -18,7 +18,7 @@ from .find_modules import find_modules
 from .fingerprint import locate_attributes, watch_tensors
 from .globals_read import locate_globals
 from .kept_forwards import find_kept_forwards
-from .manifest import Core, Manifest, Variant
+from .manifest import Core, Dispatch, Manifest, Variant
 from .open_session import open_session
 from .released_weights import release_weights
 from .remote_session import CallRemote, RemoteSession
@@ -44,6 +44,29 @@ class ExchangedCore:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class _Passing:
+    """Makes sessions whose calls pass the turn on, and share runs as ``dispatch`` says."""
+
+    turn: PassTurn
+    dispatch: Dispatch | None
+    version_folder: Path
+
+    def __call__(self, core: Core, variant: Variant, session: Session) -> Session:
+        """
+        Raises:
+            BuildError: the graph cannot be opened once more.
+        """
+        may_share = core.placement == "local" and core.shared_run is not None and variant.may_share_runs
+        shares = self.dispatch is not None and self.dispatch.shared_rows > 1
+        if self.dispatch is None or not (may_share and shares and isinstance(self.turn, Turn)):
+            return PassingSession(session, self.turn)
+        one_thread = None
+        if self.dispatch.side_by_side and core.threads > 1:
+            one_thread = open_session(core.engine, self.version_folder / variant.graph, 1)
+        return SharingSession(session, variant, core, self.turn, one_thread)
+
+
 def exchange_cores(
     predictor: object,
     user_module: ModuleType,
@@ -51,14 +74,14 @@ def exchange_cores(
     version_folder: Path,
     call_remote: CallRemote | None,
     turn: PassTurn | None = None,
-    shares_runs: bool = False,
 ) -> tuple[ExchangedCore, ...]:
     """Exchange the forward of every module that is still what was compiled; the others stay eager, with an alarm.
 
     ``call_remote`` answers for remote cores; without one they stay eager. ``turn`` is passed on while a core runs whose
-    calls are worth it; with ``shares_runs``, which wants a ``Turn``, calls of a local core share runs where that gains.
+    calls are worth it; where it is a ``Turn``, calls of a local core share runs as the manifest's dispatch says.
     """
     modules = find_modules(predictor, user_module)
+    passing = None if turn is None else _Passing(turn, manifest.dispatch, version_folder)
     exchanged = []
     for core in manifest.cores:
         reason = find_drift(core, modules.get(core.path), manifest, version_folder)
@@ -67,7 +90,7 @@ def exchange_cores(
         if reason is None and core.placement == "remote" and call_remote is None:
             reason = "it is a Triton model, and there is no Triton here"
         if reason is None:
-            result = _exchange(core, modules[core.path], version_folder, call_remote, turn, shares_runs)
+            result = _exchange(core, modules[core.path], version_folder, call_remote, passing)
         else:
             result = ExchangedCore(core.name, core.path, "eager", reason)
         if result.state == "eager":
@@ -88,15 +111,14 @@ def _exchange(
     module: Any,
     version_folder: Path,
     call_remote: CallRemote | None,
-    turn: PassTurn | None,
-    shares_runs: bool,
+    passing: _Passing | None,
 ) -> ExchangedCore:
     counts = CallCounts()
     try:
         sessions = [_open_session(core, variant, version_folder, call_remote) for variant in core.variants]
         pairs = list(zip(core.variants, sessions, strict=True))
-        if turn is not None and core.passes_turn:
-            pairs = [(variant, _passing(session, variant, core, turn, shares_runs)) for variant, session in pairs]
+        if passing is not None and core.passes_turn:
+            pairs = [(variant, passing(core, variant, session)) for variant, session in pairs]
         variants = [ReadyVariant(*pair) for pair in pairs]
     except BuildError as error:
         return ExchangedCore(core.name, core.path, "eager", "its graph cannot be opened", detail=str(error))
@@ -121,13 +143,6 @@ def _open_session(core: Core, variant: Variant, version_folder: Path, call_remot
         return RemoteSession(call_remote, variant)
     seldom = is_first_step(variant.argument_caches, [other.argument_caches for other in core.variants])
     return open_session(core.engine, version_folder / variant.graph, core.threads, pack_weights=not seldom)
-
-
-def _passing(session: Session, variant: Variant, core: Core, turn: PassTurn, shares_runs: bool) -> Session:
-    if shares_runs and core.placement == "local" and core.shared_run is not None and variant.may_share_runs:
-        assert isinstance(turn, Turn)
-        return SharingSession(session, variant, core, turn)
-    return PassingSession(session, turn)
 
 
 def devices_of(core: Core) -> frozenset[str]:

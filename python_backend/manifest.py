@@ -182,6 +182,9 @@ class SharedRun:
 
     rows: int
     cells: int
+    side_by_side_from: int | None = None
+    """With so many calls under way for each of the engine's threads, as many runs side by side, of one thread each, are
+    quicker than one run with all threads. None: they are not, or that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,9 @@ class Dispatch:
     """Why the turn may not be passed on for this predictor; None where that was proven to change no answer."""
     shared_rows: int = 1
     """With the passed turn: calls of local cores that are under way at once share runs, of about so many rows."""
+    side_by_side: bool = False
+    """Where there are calls enough, such runs have a thread each and go on side by side; else each has all threads of
+    its engine. Takes a second copy of what the engine makes of the weights."""
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,7 @@ class TritonPythonModel:
             self._core_metrics = CoreMetrics(manifest.name)
             parts = (self._predictor, self._loaded.module, manifest, version_folder, call_remote)
             if self._client is None:
-                shares = manifest.dispatch is not None and manifest.dispatch.shared_rows > 1
-                self._core_metrics.watch(exchange_cores(*parts, self._turn, shares))
+                self._core_metrics.watch(exchange_cores(*parts, self._turn))
             else:
                 alone = manifest.threads_per_process == 1 and self._loaded.post_predict_arguments is None
                 self._later = LaterExchange(self._client, *parts, alone=alone, tell=self._core_metrics.watch)

@@ -2,8 +2,11 @@
 
 A run of several rows costs less than as many runs of one, up to a size that was measured. Nobody waits for company that
 may not come: a run begins as soon as no request is in the predictor's Python any more, where it could come from, or the
-run is full; and in any case after about the time that a call takes alone. Beside a run another begins if it is full and
-the engine has more than one thread: in each of a run's steps its threads wait for each other, and other runs use that.
+run is full; and in any case after about the time that a call takes alone.
+
+In each step of a run its threads wait for each other, which other runs can use. So where there are calls enough, and
+that was measured to be quicker, as many runs as the engine has threads go on side by side, each with one; elsewhere
+another run begins beside one with all threads if it is full.
 """
 
 from __future__ import annotations
@@ -68,11 +71,20 @@ class SharingSession:
     A thread of the user's own has no turn to pass, and runs the graph by itself.
     """
 
-    def __init__(self, session: Session, variant: Variant, core: Core, turn: Turn) -> None:
-        assert core.shared_run is not None  # exchange.py has looked
+    def __init__(
+        self, session: Session, variant: Variant, core: Core, turn: Turn, one_thread: Session | None = None
+    ) -> None:
+        """
+        Args:
+            one_thread: the same graph, which computes with one thread; None: runs do not go on side by side.
+        """
+        shared = core.shared_run
+        assert shared is not None  # exchange.py has looked
         self._session = session
+        self._one_thread = one_thread
         self._turn = turn
-        self._most_cells = round(core.shared_run.cells * _filled_share(variant))
+        self._most_cells = round(shared.cells * _filled_share(variant))
+        self._crowd = (shared.side_by_side_from or 1) * core.threads
         self._patience_s = min(core.call_ms / 1000, _LONGEST_WAIT_S)
         self._buckets = Buckets(variant)
         others = (item.name for item in variant.dimensions if item.name != variant.batch_dimension)
@@ -80,6 +92,7 @@ class SharingSession:
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
         self._runs = 0
+        self._running = 0
         self._most_runs = core.threads
         self._free_since_s = 0.0
         self._expected_cells = 0
@@ -106,26 +119,36 @@ class SharingSession:
 
     def _run_or_wait(self, call: _Call) -> None:
         with self._lock:
-            members, left_s = self._take(call)
+            session = self._session_now()
+            members, left_s = self._take(call, session is self._one_thread)
         if members:
-            self._run(members)
+            self._run(members, session)
         else:
             with suspended_deadline():
                 call.gate.acquire(timeout=left_s)
 
-    def _take(self, call: _Call) -> tuple[list[_Call], float]:
+    def _session_now(self) -> Session:
+        """For a run that begins now: with all threads, or with one where there are calls enough for each."""
+        is_crowd = self._running + len(self._waiting) >= self._crowd
+        return self._one_thread if is_crowd and self._one_thread is not None else self._session
+
+    def _take(self, call: _Call, side_by_side: bool) -> tuple[list[_Call], float]:
         """The calls to run now, of which ``call`` is the first; or none, and how long its thread may sleep."""
         if self._runs >= self._most_runs or call.is_done or not self._waiting or self._waiting[0] is not call:
             return [], -1
         members = self._fitting()
-        if self._runs and not self._is_full(members):
+        if self._runs and not side_by_side and not self._is_full(members):
             return [], -1
         left_s = self._until_s(call, members) - time.perf_counter()
         if left_s > 0:
             return [], left_s
+        if side_by_side:
+            # Those that fit no further run would leave its thread idle.
+            members = members[: math.ceil(len(self._waiting) / (self._most_runs - self._runs))]
         for member in members:
             self._waiting.remove(member)
         self._runs += 1
+        self._running += len(members)
         if self._waiting:
             self._waiting[0].wake()
         return members, 0.0
@@ -152,13 +175,13 @@ class SharingSession:
     def _is_full(self, members: Sequence[_Call]) -> bool:
         return sum(call.cells for call in members) + members[0].cells > self._most_cells
 
-    def _run(self, members: Sequence[_Call]) -> None:
+    def _run(self, members: Sequence[_Call], session: Session) -> None:
         started_s = time.perf_counter()
         try:
-            found: list[list[Array] | Exception] = [*self._run_together(members)]
+            found: list[list[Array] | Exception] = [*_run_together(members, session)]
         except Exception:
             # It may be the fault of one alone, which then its own request is told.
-            found = [self._run_alone(call) for call in members]
+            found = [_run_alone(call, session) for call in members]
         ended_s = time.perf_counter()
         cells = sum(call.cells for call in members)
         with self._lock:
@@ -169,33 +192,13 @@ class SharingSession:
                 else:
                     call.results = result
             self._runs -= 1
+            self._running -= len(members)
             self._free_since_s = ended_s
             self._expected_cells = min(cells + sum(call.cells for call in self._waiting), self._most_cells)
             self._expected_until_s = ended_s + min(_RETURN_SHARE * (ended_s - started_s), _LONGEST_WAIT_S)
             if self._waiting:
                 self._waiting[0].wake()
         self._turn.line_up((call.thread, call.wake) for call in members)
-
-    def _run_alone(self, call: _Call) -> list[Array] | Exception:
-        try:
-            return self._session.run(call.inputs)
-        except Exception as error:
-            return error
-
-    def _run_together(self, members: Sequence[_Call]) -> list[list[Array]]:
-        if len(members) == 1:
-            return [self._session.run(members[0].inputs)]
-        alike = len({tuple(array.shape[1:] for array in call.inputs) for call in members}) == 1
-        filled = [call.inputs if alike else call.filling.fill_up(call.inputs) for call in members]
-        together = self._session.run([np.concatenate(arrays) for arrays in zip(*filled, strict=True)])
-        results, row = [], 0
-        for call in members:
-            rows = call.inputs[0].shape[0]
-            # In memory of its own, as the results of a run of its own would be.
-            own = [array[row : row + rows].copy() for array in together]
-            results.append(own if alike else call.filling.cut(own))
-            row += rows
-        return results
 
     def _call_of(self, inputs: Sequence[Array]) -> _Call:
         filling = self._buckets.filling_of(inputs)
@@ -208,8 +211,31 @@ class SharingSession:
 
     def _wake_first(self) -> None:
         with self._lock:
-            if self._waiting and not self._runs:
+            if self._waiting and (not self._runs or self._session_now() is self._one_thread):
                 self._waiting[0].wake()
+
+
+def _run_together(members: Sequence[_Call], session: Session) -> list[list[Array]]:
+    if len(members) == 1:
+        return [session.run(members[0].inputs)]
+    alike = len({tuple(array.shape[1:] for array in call.inputs) for call in members}) == 1
+    filled = [call.inputs if alike else call.filling.fill_up(call.inputs) for call in members]
+    together = session.run([np.concatenate(arrays) for arrays in zip(*filled, strict=True)])
+    results, row = [], 0
+    for call in members:
+        rows = call.inputs[0].shape[0]
+        # In memory of its own, as the results of a run of its own would be.
+        own = [array[row : row + rows].copy() for array in together]
+        results.append(own if alike else call.filling.cut(own))
+        row += rows
+    return results
+
+
+def _run_alone(call: _Call, session: Session) -> list[Array] | Exception:
+    try:
+        return session.run(call.inputs)
+    except Exception as error:
+        return error
 
 
 def _filled_share(variant: Variant) -> float:

@@ -61,12 +61,16 @@ def capture(predictor: Predictor, *calls: Callable[[nn.Module], Any]) -> Capture
 
 
 def attempt(
-    captured: CapturedModule, folder: Path, engine: Any = None, tolerances: Tolerances | None = None
+    captured: CapturedModule,
+    folder: Path,
+    engine: Any = None,
+    tolerances: Tolerances | None = None,
+    threads: int = 1,
 ) -> tuple[Attempt, Variant | None]:
     (signature,) = captured.signatures.values()
     engine = engine or find_engine("onnxruntime")
     return try_candidate.try_candidate(
-        captured, signature, "v0", engine, folder, 1, "again", lambda _: None, tolerances or Tolerances()
+        captured, signature, "v0", engine, folder, threads, "again", lambda _: None, tolerances or Tolerances()
     )
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from cortex_compile.compiler.artifacts import Attempt, Candidate, CompileSettings, SizeCurve, SizePoint
-from cortex_compile.compiler.choose_dispatch import rows_of_shared_runs, sharing_dispatch
+from cortex_compile.compiler.artifacts import (
+    Attempt,
+    Candidate,
+    CompileSettings,
+    Measurement,
+    SideBySidePoint,
+    SizeCurve,
+    SizePoint,
+)
+from cortex_compile.compiler.choose_dispatch import choose_dispatch, rows_of_shared_runs, sharing_dispatch
 from cortex_compile.compiler.choose_shared_run import choose_shared_run
 from cortex_compile.python_backend.manifest import Dimension, Dispatch, SharedRun
 
 from .test_shared_runs import VARIANT, core
+from .test_write_build import make_project
 
 # Milliseconds of a run, by its rows.
 GAINS = {1: 9.0, 4: 31.0, 8: 60.0, 16: 121.0, 32: 236.0}
@@ -69,3 +79,45 @@ def test_twice_as_many_requests_are_under_way() -> None:
     assert sharing_dispatch(8, 1) == Dispatch("passed turn", 16, None, 8)
     assert sharing_dispatch(8, 2) == Dispatch("passed turn", 24, None, 8)
     assert sharing_dispatch(32, 1) == Dispatch("passed turn", 32, None, 32)
+
+
+# Of all of two threads, by the rows of a run; and of one thread beside another.
+TWO_THREADS = {1: 6.0, 4: 18.0, 8: 30.0, 16: 50.0}
+BESIDE = {1: 9.0, 4: 24.0, 8: 42.0, 16: 82.0}
+
+
+def with_runs_beside(times_ms: dict[int, float], threads: int = 2) -> Candidate:
+    found = candidate(TWO_THREADS)
+    measured = Measurement("", 9.0, 9.0, 6.0, 6.0, 1.5, 10, threads)
+    points = tuple(SideBySidePoint(size, ms) for size, ms in times_ms.items())
+    return replace(found, attempt=replace(found.attempt, measurements=(measured,), side_by_side=points))
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "expected"),
+    [
+        (BESIDE, SharedRun(8, 64, side_by_side_from=1)),  # two of 8 take 42 ms, one of 16 takes 50
+        ({**BESIDE, 1: 11.0}, SharedRun(8, 64, side_by_side_from=4)),  # two of one take 11, one of two takes 10
+        ({**BESIDE, 8: 49.0, 16: 97.0}, SharedRun(16, 128)),  # is worth no second copy of the weights
+        ({1: 5.0, 4: 20.0, 8: 40.0, 16: 80.0}, SharedRun(16, 128)),  # rows gain nothing where there is one thread
+        ({}, SharedRun(16, 128)),
+    ],
+)
+def test_runs_go_side_by_side_where_that_was_measured_to_be_quicker(
+    times_ms: dict[int, float], expected: SharedRun
+) -> None:
+    assert choose_shared_run([with_runs_beside(times_ms)], "onnxruntime", CompileSettings()) == expected
+
+
+def test_the_author_bounds_the_rows_of_runs_side_by_side_too() -> None:
+    found = choose_shared_run([with_runs_beside(BESIDE)], "onnxruntime", CompileSettings(max_batch=4))
+    assert found == SharedRun(4, 32, side_by_side_from=1)
+
+
+def test_side_by_side_is_for_engines_of_several_threads_in_the_predictors_process(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    beside = replace(core(8, threads=2), shared_run=SharedRun(8, 64, side_by_side_from=2))
+    assert choose_dispatch(project, [beside], None) == Dispatch("passed turn", 24, None, 8, side_by_side=True)
+    assert not choose_dispatch(project, [replace(beside, threads=1)], None).side_by_side
+    assert not choose_dispatch(project, [core(8, threads=2)], None).side_by_side
+    assert not choose_dispatch(project, [beside], "it draws random numbers").side_by_side

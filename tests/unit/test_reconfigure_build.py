@@ -14,7 +14,7 @@ from cortex_compile.compiler.earlier_build import keep_remembering, remember_bui
 from cortex_compile.compiler.plain_build import write_plain_build
 from cortex_compile.compiler.reconfigure_build import configuration_of, reconfigure_build
 from cortex_compile.compiler.tune_record import Configuration
-from cortex_compile.python_backend.manifest import check_build, sha256_of
+from cortex_compile.python_backend.manifest import Dispatch, check_build, sha256_of
 
 from .test_write_build import build, run_graph
 
@@ -45,6 +45,14 @@ def test_a_local_build_becomes_remote_and_local_again(tmp_path: Path) -> None:
     assert local == manifest
     for variant in local.cores[0].variants:
         run_graph(tmp_path / "local" / "model_repository" / "iris" / "1" / variant.graph)
+
+
+def test_what_is_shared_and_side_by_side_is_what_was_asked(tmp_path: Path) -> None:
+    folder, _ = build(tmp_path, "local")
+    way = Configuration("local", 1, 2, "passed turn", 24, shared_rows=8, side_by_side=True)
+    assert configuration_of(reconfigure_build(folder, tmp_path / "beside", way)) == way
+    found = check_build(tmp_path / "beside").dispatch
+    assert found == Dispatch("passed turn", 24, "it is not proven yet", 8, side_by_side=True)
 
 
 def test_the_project_is_a_copy_and_the_rest_is_of_this_release(tmp_path: Path) -> None:

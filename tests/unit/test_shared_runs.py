@@ -350,12 +350,13 @@ def test_a_call_of_several_rows_gets_all_of_them() -> None:
     assert world.engine.shapes == [(1, 1), (3, 2), (0, 2)]
 
 
+@pytest.mark.parametrize("side_by_side", [False, True], ids=["one run", "side by side"])
 @pytest.mark.parametrize("seed", range(4))
-def test_at_full_speed_each_request_gets_its_own(seed: int) -> None:
+def test_at_full_speed_each_request_gets_its_own(seed: int, side_by_side: bool) -> None:
     chosen = random.Random(seed)
     threads, engine = TurnThreads(chosen.choice([2, 5, 12]), lambda: None), Engine()
-    measured = core(chosen.choice([2, 4, 8]), chosen.choice([0.0, 1.0, 20.0]), threads=1 + seed % 2)
-    session = SharingSession(engine, VARIANT, measured, threads)
+    measured = core(chosen.choice([2, 4, 8]), chosen.choice([0.0, 1.0, 20.0]), threads=1 + seed % 2 + side_by_side)
+    session = SharingSession(engine, VARIANT, measured, threads, engine if side_by_side else None)
     inside = 0
     most_inside = 0
 
@@ -391,8 +392,9 @@ def test_at_full_speed_each_request_gets_its_own(seed: int) -> None:
     assert threads.is_free
     assert not session._waiting
     assert not session._runs
+    assert not session._running
     assert max(rows * length for rows, length in engine.shapes) <= max(session._most_cells, 21)
-    assert any(rows > 1 for rows, _ in engine.shapes)
+    assert side_by_side or any(rows > 1 for rows, _ in engine.shapes)
 
 
 def test_a_variant_of_whose_rows_nothing_is_known_shares_no_runs() -> None:

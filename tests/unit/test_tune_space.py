@@ -13,7 +13,7 @@ from cortex_compile.compiler.read_project import read_projects
 from cortex_compile.compiler.reconfigure_build import configuration_of
 from cortex_compile.compiler.tune_record import Configuration
 from cortex_compile.compiler.tune_space import configurations_for
-from cortex_compile.python_backend.manifest import Dispatch, Manifest, ModelsSpec, Placement, TuningRules
+from cortex_compile.python_backend.manifest import Dispatch, Manifest, ModelsSpec, Placement, SharedRun, TuningRules
 
 from .test_write_build import build
 
@@ -45,6 +45,17 @@ def test_no_more_engine_threads_than_cores(manifest: Manifest, cpus: int) -> Non
         engines = way.processes if way.placement == "local" else way.core_instances
         assert engines * way.engine_threads <= cpus
     assert len(ways(manifest, cpus)) < 60
+
+
+def test_runs_that_are_shared_go_side_by_side_or_not_where_an_engine_has_threads(manifest: Manifest) -> None:
+    cores = tuple(replace(core, shared_run=SharedRun(8, 8)) for core in manifest.cores)
+    sharing = [way for way in ways(manifest, cores=cores) if way.shared_rows > 1]
+    assert [(way.processes, way.engine_threads, way.at_once, way.side_by_side) for way in sharing] == [
+        (2, 1, 16, False),
+        (1, 2, 24, True),
+        (1, 2, 24, False),
+        (1, 1, 16, False),
+    ]
 
 
 def test_what_is_not_proven_is_not_tried(manifest: Manifest) -> None:
