@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportRequest, Refused, Session
-from cortex_compile.compiler.artifacts import Attempt, Measurement, SideBySidePoint, SizeCurve, Verdict
-from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
+from cortex_compile.backends.protocol import Engine, ExportedGraph, ExportRequest, Refused
+from cortex_compile.compiler.artifacts import Attempt
+from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature
 from cortex_compile.compiler.compare_runs import Bench, Run, Unequal
 from cortex_compile.compiler.export_request import left_as_it_was, make_export_request
 from cortex_compile.compiler.find_positions import Positions, find_positions
 from cortex_compile.compiler.keep_attributes import KeptAttributes
-from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
-from cortex_compile.compiler.measure_side_by_side import measure_side_by_side
-from cortex_compile.compiler.measure_sizes import measure_sizes
+from cortex_compile.compiler.measure_candidate import EqualGraph, measure_candidate, run_session
 from cortex_compile.compiler.memory_use import own_mib
 from cortex_compile.compiler.read_limits import read_limits
 from cortex_compile.compiler.tensor_sizes import Family, choices_of_families, find_families
@@ -28,8 +25,6 @@ from cortex_compile.compiler.tolerances import Tolerances
 from cortex_compile.compiler.verify_numerics import Proof, verify_numerics
 from cortex_compile.errors import CortexCompileError
 from cortex_compile.python_backend.caches import is_first_step
-from cortex_compile.python_backend.calls import rebuild_arguments
-from cortex_compile.python_backend.compiled_forward import CallCounts, ReadyVariant, make_compiled_forward
 from cortex_compile.python_backend.manifest import PositionSpec, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -39,19 +34,6 @@ Stage = Literal["export", "verify", "measure"]
 Tell = Callable[[Stage], None]
 
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")
-
-
-@dataclass(frozen=True)
-class _Equal:
-    """A graph that is proven equal, on its way to being measured."""
-
-    variant: Variant
-    session: Session
-    verdict: Verdict
-    families: dict[str, Family]
-    positions: tuple[Positions, ...]
-    session_mib: float
-    bench: Bench
 
 
 def try_candidate(
@@ -110,15 +92,24 @@ def _try_exporter(
         result = _export_and_verify(
             captured, signature, variant_name, engine, exporter, place, threads, varying, positions, tell, tolerances
         )
-        if isinstance(result, _Equal):
+        if isinstance(result, EqualGraph):
             tell("measure")
-            measurements, curves, reason = _measure(captured, signature, result, threads)
-            side_by_side = _measure_side_by_side(captured, signature, result, engine, curves, threads)
+            measured = measure_candidate(captured, signature, result, engine, threads)
             variant = replace(result.variant, graph=str(Path(result.variant.graph).relative_to(folder)))
-            found = Attempt(engine.name, None, "", reproduce, result.verdict, measurements, curves, result.session_mib)
-            found = replace(found, exporter=exporter, side_by_side=side_by_side)
-            if reason:
-                return replace(found, refused_at="measure", reason=reason), None
+            found = Attempt(
+                engine.name,
+                None,
+                "",
+                reproduce,
+                result.verdict,
+                measured.measurements,
+                measured.curves,
+                result.session_mib,
+                exporter=exporter,
+                side_by_side=measured.side_by_side,
+            )
+            if measured.reason:
+                return replace(found, refused_at="measure", reason=measured.reason), None
             return found, variant
         if result.reason == attempt.reason:
             break  # fewer varying sizes will not help
@@ -140,7 +131,7 @@ def _export_and_verify(
     positions: tuple[Positions, ...],
     tell: Tell,
     tolerances: Tolerances,
-) -> _Equal | Attempt:
+) -> EqualGraph | Attempt:
     call = signature.calls[0]
     tell("export")
     request = make_export_request(captured.module, call, varying, positions, exporter)
@@ -164,7 +155,7 @@ def _export_and_verify(
     dimensions = _dimensions(exported, request, varying)
     exported = _with_names(exported, dimensions)
     eager = _eager(request, KeptAttributes(captured.module))
-    compiled = partial(_run, session)
+    compiled = partial(run_session, session)
     with _no_grad():
         proof = verify_numerics(
             eager,
@@ -183,7 +174,7 @@ def _export_and_verify(
     variant = _variant(variant_name, signature, request, exported, proof, dimensions)
     variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
     bench = Bench(eager, compiled, request.output_names, positions, tolerances)
-    return _Equal(variant, session, proof.verdict, dimensions, positions, session_mib, bench)
+    return EqualGraph(variant, session, proof.verdict, dimensions, positions, session_mib, bench)
 
 
 def _eager(request: ExportRequest, attributes: KeptAttributes) -> Run:
@@ -228,12 +219,6 @@ def _with_names(exported: ExportedGraph, dimensions: dict[str, Family]) -> Expor
         for shape in exported.output_shapes
     )
     return replace(exported, input_shapes=tuple(tuple(shape) for shape in shapes), output_shapes=outputs)
-
-
-def _run(session: Session, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    import torch
-
-    return [torch.from_numpy(array) for array in session.run([tensor.contiguous().numpy() for tensor in tensors])]
 
 
 def _position_specs(
@@ -305,92 +290,6 @@ def _tensor_specs(
         TensorSpec(name, str(tensor.dtype).removeprefix("torch."), shape)
         for name, tensor, shape in zip(names, tensors, shapes, strict=True)
     )
-
-
-def _measure(
-    captured: CapturedModule, signature: CapturedSignature, equal: _Equal, threads: int
-) -> tuple[tuple[Measurement, ...], tuple[SizeCurve, ...], str]:
-    """The measurements, those at other sizes, and why the first speak against the graph, or ""."""
-    counts = CallCounts()
-    eager = captured.module.forward
-    ready = ReadyVariant(equal.variant, equal.session)
-    compiled = make_compiled_forward(captured.path, eager, [ready], [], counts)
-    measurements = []
-    with _no_grad():
-        for call in signature.calls:
-            call_with(compiled, call)
-            if counts.eager:
-                return (), (), f"a recorded call does not match its own signature ({', '.join(counts.eager)})"
-            shapes = describe_inputs(equal.variant.inputs, call.arguments.tensors)
-            # The arguments are made anew each time: a cache among them grows.
-            measurements.append(
-                measure_latency(
-                    lambda call=call: call_with(eager, call),  # type: ignore[misc]
-                    lambda call=call: call_with(compiled, call),  # type: ignore[misc]
-                    ", ".join(shapes),
-                    threads,
-                )
-            )
-    speedup = math.prod(measurement.speedup for measurement in measurements) ** (1 / len(measurements))
-    if speedup < MINIMUM_SPEEDUP:
-        return tuple(measurements), (), f"not faster than eager: {speedup:.2f}×, needed are {MINIMUM_SPEEDUP}×"
-    call = signature.calls[0]
-    curves: tuple[SizeCurve, ...] = ()
-    with _no_grad(), suppress(Exception):  # nothing is decided by them
-        curves = measure_sizes(
-            lambda tensors: call_with(eager, call, tensors),
-            lambda tensors: call_with(compiled, call, tensors),
-            call.arguments.tensors,
-            equal.families,
-            equal.variant.dimensions,
-            equal.positions,
-            threads,
-        )
-    if counts.eager:
-        curves = ()  # what was timed is not the graph
-    return tuple(measurements), curves, ""
-
-
-def _measure_side_by_side(
-    captured: CapturedModule,
-    signature: CapturedSignature,
-    equal: _Equal,
-    engine: Engine,
-    curves: Sequence[SizeCurve],
-    threads: int,
-) -> tuple[SideBySidePoint, ...]:
-    """Nothing where calls share no runs in the predictor's process, or the graph is not equal with one thread."""
-    batch = equal.variant.batch_dimension
-    sizes = [point.size for curve in curves if curve.dimension == batch for point in curve.points]
-    if batch is None or not sizes or threads == 1 or not equal.variant.may_share_runs or engine.name == "tensorrt":
-        return ()
-    call, family, counts = signature.calls[0], equal.families[batch], CallCounts()
-    with _no_grad(), suppress(Exception):  # without it, a run with all threads is all there is
-        session = engine.open_session(Path(equal.variant.graph), 1)
-        bench = replace(equal.bench, compiled=partial(_run, session))
-        for size in (sizes[0], sizes[-1]):
-            bench.compare(bench.inputs(call.arguments.tensors, family.sizes(size), "random", 6), "one thread")
-        ready = ReadyVariant(equal.variant, session)
-        compiled = make_compiled_forward(captured.path, captured.module.forward, [ready], [], counts)
-        points = measure_side_by_side(
-            lambda tensors: call_with(compiled, call, tensors),
-            lambda size: bench.inputs(call.arguments.tensors, family.sizes(size), "sample", 0),
-            sizes,
-            threads,
-        )
-        return () if counts.eager else points
-    return ()
-
-
-def call_with(forward: Callable[..., Any], call: RecordedCall, tensors: Sequence[torch.Tensor] | None = None) -> Any:
-    """Repeat a recorded call, perhaps with other tensors."""
-    args, kwargs = rebuild_arguments(call.arguments, call.arguments.tensors if tensors is None else tensors)
-    return forward(*args, **kwargs)
-
-
-def describe_inputs(specs: Sequence[TensorSpec], tensors: Sequence[torch.Tensor]) -> tuple[str, ...]:
-    """``input_ids int64[2, 7]`` for each tensor."""
-    return tuple(f"{spec.name} {spec.dtype}{list(tensor.shape)}" for spec, tensor in zip(specs, tensors, strict=True))
 
 
 @contextmanager

@@ -36,10 +36,11 @@ from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSign
 from cortex_compile.compiler.export_request import make_export_request
 from cortex_compile.compiler.finish_core import finish_core
 from cortex_compile.compiler.library_versions import library_versions
+from cortex_compile.compiler.measure_candidate import describe_inputs
 from cortex_compile.compiler.memory_use import peak_mib
 from cortex_compile.compiler.outside_files import OutsideFiles
 from cortex_compile.compiler.questions import questions_of
-from cortex_compile.compiler.try_candidate import describe_inputs, try_candidate
+from cortex_compile.compiler.try_candidate import try_candidate
 from cortex_compile.errors import CortexCompileError, EngineError, disk_full
 from cortex_compile.python_backend.fingerprint import class_name, packages_of
 from cortex_compile.python_backend.manifest import TensorSpec

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler import measure_latency, try_candidate
+from cortex_compile.compiler import measure_candidate, measure_latency, try_candidate
 from cortex_compile.compiler.artifacts import Candidate
 from cortex_compile.compiler.capture_modules import capture_modules
 from cortex_compile.compiler.finish_core import finish_core
@@ -155,7 +155,7 @@ def _placed(core: Core) -> Core:
 def measured_in_a_moment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure_latency, "WINDOW_S", 0.001)
-        patch.setattr(try_candidate, "MINIMUM_SPEEDUP", 0.0)
+        patch.setattr(measure_candidate, "MINIMUM_SPEEDUP", 0.0)
         yield
 
 

@@ -17,7 +17,7 @@ from cortex_compile.backends.onnx_export import IR_VERSION, OPSET
 from cortex_compile.backends.protocol import ExportedGraph, ExportRequest, ReducesPrecision, Refused, SizeProfile
 from cortex_compile.backends.reduced_engine import ReducedEngine
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler import measure_latency, try_candidate
+from cortex_compile.compiler import measure_candidate, measure_latency, try_candidate
 from cortex_compile.compiler.artifacts import Attempt
 from cortex_compile.compiler.capture_modules import capture_modules
 from cortex_compile.compiler.tolerances import Tolerances
@@ -153,7 +153,7 @@ def attempt(
     net: nn.Module, engine: Any, folder: Path, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Attempt, Variant | None]:
     monkeypatch.setattr(measure_latency, "WINDOW_S", 0.001)
-    monkeypatch.setattr(try_candidate, "MINIMUM_SPEEDUP", 0.0)
+    monkeypatch.setattr(measure_candidate, "MINIMUM_SPEEDUP", 0.0)
     predictor = Predictor(net)
     (captured,) = capture_modules(
         predictor, ModuleType("cortex_predictor"), Path(__file__).parent, lambda: predictor.net(torch.randn(3, 32))

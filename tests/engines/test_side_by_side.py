@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler import measure_latency, measure_side_by_side, try_candidate
+from cortex_compile.compiler import measure_candidate, measure_latency, measure_side_by_side
 from cortex_compile.compiler.artifacts import Candidate
 from cortex_compile.compiler.finish_core import finish_core
 from cortex_compile.python_backend import exchange
@@ -41,7 +41,7 @@ class WrongWithOneThread:
 def measured_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure_latency, "WINDOW_S", 0.001)
     monkeypatch.setattr(measure_side_by_side, "WINDOW_S", 0.001)
-    monkeypatch.setattr(try_candidate, "MINIMUM_SPEEDUP", 0.0)
+    monkeypatch.setattr(measure_candidate, "MINIMUM_SPEEDUP", 0.0)
 
 
 def test_what_is_measured_beside_each_other_is_served_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cortex_compile.backends.registry import find_engine
-from cortex_compile.compiler import measure_latency, try_candidate
+from cortex_compile.compiler import measure_candidate, measure_latency, try_candidate
 from cortex_compile.compiler.artifacts import Attempt, Candidate
 from cortex_compile.compiler.capture_modules import CapturedModule, capture_modules
 from cortex_compile.compiler.finish_core import finish_core
@@ -94,7 +94,7 @@ class Lying:
 def measured_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is decided from timings is not tested here, so any speed will do."""
     monkeypatch.setattr(measure_latency, "WINDOW_S", 0.001)
-    monkeypatch.setattr(try_candidate, "MINIMUM_SPEEDUP", 0.0)
+    monkeypatch.setattr(measure_candidate, "MINIMUM_SPEEDUP", 0.0)
 
 
 def exchanged(predictor: Predictor, captured: CapturedModule, folder: Path, smallest_batch: int = 0) -> ExchangedCore:
