@@ -30,17 +30,28 @@ def why_not_to_ask(project: Project) -> str | None:
 
 
 def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str | None) -> Dispatch:
-    """Without `tune`, which measures, the turn is passed on only where calls can share runs."""
+    """Without `tune`, which measures, the turn is passed on only where that is likely to gain."""
     if project.threads_per_process > 1:
         return Dispatch("threads", project.threads_per_process, turn_refused)
-    if turn_refused is None and any(core.placement == "remote" for core in cores):
+    if turn_refused is not None:
+        return Dispatch("in turn", 1, turn_refused)
+    if any(core.placement == "remote" for core in cores):
         return Dispatch("passed turn", max(2, min(MOST_AT_ONCE, largest_batch(cores))), None)
     rows = rows_of_shared_runs(cores)
-    if turn_refused is None and rows > 1:
-        shared = [core.shared_run for core in cores if core.placement == "local" and core.threads > 1]
-        side_by_side = any(run is not None and run.side_by_side_from is not None for run in shared)
+    if rows > 1 and _most_calls_share_runs(cores):
+        shared = [core.shared_run for core in cores if core.threads > 1 and core.shared_run is not None]
+        side_by_side = any(run.side_by_side_from is not None for run in shared)
         return replace(sharing_dispatch(rows, runs_at_once(cores)), side_by_side=side_by_side)
-    return Dispatch("in turn", 1, turn_refused)
+    if any(core.passes_turn and core.threads > 1 for core in cores):
+        # Cores enough for one request's Python beside another's call. Two calls at once would only share them.
+        return Dispatch("passed turn", 2, None)
+    return Dispatch("in turn", 1, None)
+
+
+def _most_calls_share_runs(cores: Sequence[Core]) -> bool:
+    """By their time. Where it is the decoder's, many requests under way take turns at its steps, and all end late."""
+    of_all = sum(core.calls_ms for core in cores)
+    return sum(core.calls_ms for core in cores if core.shared_run is not None) >= of_all / 2
 
 
 def sharing_dispatch(rows: int, runs: int) -> Dispatch:

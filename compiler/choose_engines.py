@@ -20,7 +20,7 @@ from cortex_compile.compiler.artifacts import (
 )
 from cortex_compile.compiler.choose_shared_run import choose_shared_run
 from cortex_compile.compiler.config_pbtxt import why_not_remote
-from cortex_compile.compiler.engine_cost import cost_ms, simplest_of_the_quickest, speedup_of
+from cortex_compile.compiler.engine_cost import compiled_ms, cost_ms, simplest_of_the_quickest, speedup_of
 from cortex_compile.python_backend.manifest import Core, Placement
 
 
@@ -61,7 +61,8 @@ def _choose(module: ModuleRecord, trial: Trial, project: Project) -> Choice:
     call_ms = min((each.compiled_p50_ms for attempt in used for each in attempt.measurements), default=0.0)
     tried = [each for each in candidates if each.attempt.label == label]
     shared = choose_shared_run(tried, chosen.core.engine, project.settings)
-    served = replace(chosen.core, placement=placement, call_ms=call_ms, shared_run=shared)
+    calls_ms = round(compiled_ms(module, tried), 3)
+    served = replace(chosen.core, placement=placement, call_ms=call_ms, calls_ms=calls_ms, shared_run=shared)
     if placement == "remote":
         settings = project.settings
         served = replace(served, instances=settings.instances or 1, max_batch=settings.max_batch)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cortex_compile.compiler.artifacts import Attempt, Candidate, ModuleRecord, SignatureRecord
 
-__all__ = ["cost_ms", "simplest_of_the_quickest", "speedup_of"]
+__all__ = ["compiled_ms", "cost_ms", "simplest_of_the_quickest", "speedup_of"]
 
 # Nearer than this, two cannot be told apart, and the simpler is taken.
 TIE = 0.03
@@ -30,6 +30,16 @@ def cost_ms(
         share = _share(fits[0], objective, calls_with_batches) if fits else 1.0
         cost += _eager_ms(signature, tried) * share
     return cost
+
+
+def compiled_ms(module: ModuleRecord, candidates: Sequence[Candidate]) -> float:
+    """Milliseconds of all recorded calls that these candidates, of one engine, run."""
+    counts = {signature.variant: signature.count for signature in module.signatures}
+    return sum(
+        counts[each.variant_name] * statistics.mean(measured.compiled_p50_ms for measured in each.attempt.measurements)
+        for each in candidates
+        if each.variant is not None and each.attempt.measurements
+    )
 
 
 def _eager_ms(signature: SignatureRecord, tried: Sequence[Candidate]) -> float:

@@ -208,6 +208,8 @@ class Core:
     globals: tuple[GlobalRead, ...] = ()
     call_ms: float = 0.0
     """What its quickest measured call takes; 0 in builds that do not say."""
+    calls_ms: float = 0.0
+    """What all calls of it take that the samples made, with the engine's threads; 0 in builds that do not say."""
     instances: int = 1
     """Of a remote core: how many Triton runs side by side."""
     max_batch: int | None = None

@@ -79,6 +79,13 @@ def test_the_fastest_is_chosen_and_its_numbers_told() -> None:
     assert "2.20× as fast as eager" in choice.reason
 
 
+def test_what_the_samples_calls_take_is_kept() -> None:
+    core = choose(trial(candidate("onnxruntime", 2.0))).core
+    assert core is not None
+    count = sum(signature.count for signature in MODULE.signatures)
+    assert (core.core.call_ms, core.core.calls_ms) == (5.0, 5.0 * count)
+
+
 @pytest.mark.parametrize(
     ("other", "precision", "chosen"),
     [("openvino", "fp32", "onnxruntime"), ("onnxruntime", "int8", "onnxruntime")],

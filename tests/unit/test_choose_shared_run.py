@@ -121,3 +121,23 @@ def test_side_by_side_is_for_engines_of_several_threads_in_the_predictors_proces
     assert not choose_dispatch(project, [replace(beside, threads=1)], None).side_by_side
     assert not choose_dispatch(project, [core(8, threads=2)], None).side_by_side
     assert not choose_dispatch(project, [beside], "it draws random numbers").side_by_side
+
+
+def test_where_most_time_goes_into_calls_that_share_no_runs_few_requests_are_under_way(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    encoder = replace(core(8), calls_ms=38.0)
+    decoder = replace(core(8), shared_run=None, calls_ms=312.0)
+    assert choose_dispatch(project, [encoder, decoder], None) == Dispatch("in turn", 1, None)
+    on_two = [replace(each, threads=2) for each in (encoder, decoder)]
+    assert choose_dispatch(project, on_two, None) == Dispatch("passed turn", 2, None)
+    assert choose_dispatch(project, [encoder, replace(decoder, calls_ms=30.0)], None).shared_rows == 8
+    assert choose_dispatch(project, [core(8)], None).shared_rows == 8  # whose times are not known
+
+
+def test_with_cores_enough_one_request_is_in_python_beside_anothers_call(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    alone = replace(core(8, threads=2), shared_run=None)
+    assert choose_dispatch(project, [alone], None) == Dispatch("passed turn", 2, None)
+    assert choose_dispatch(project, [alone], "it draws random numbers").kind == "in turn"
+    assert choose_dispatch(project, [replace(alone, call_ms=0.5)], None) == Dispatch("in turn", 1, None)
+    assert choose_dispatch(project, [replace(alone, threads=1)], None) == Dispatch("in turn", 1, None)
