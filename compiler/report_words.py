@@ -125,7 +125,10 @@ def dispatch_in_words(report: Report) -> str:
             else ""
         )
         if dispatch.side_by_side:
-            shared += " Where there are calls enough, such runs go on side by side, each on a thread of its own."
+            shared += (
+                " Where there are calls enough, such runs go on side by side, each on a thread of its own; for that a"
+                " process opens their graphs twice."
+            )
         return (
             f"A process has up to {dispatch.threads} requests under way, one at a time in the predictor's Python: while"
             " one waits in a compiled call, another goes on. On the samples that changed no answer, in many orders."
