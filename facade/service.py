@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from .api_route import ApiRoute
 from .coalesce import Coalescer, Prediction
-from .errors import error_of_triton, is_lost, overloaded
+from .errors import error_of_triton, is_lost, is_refused, overloaded
 from .few_lines import FewLines
 from .headers import RawHeaders
 from .lost_calls import LostCalls
@@ -85,16 +85,32 @@ class PredictionService:
             except TritonCallError as failure:
                 if not self.api.idempotent or not is_lost(failure.code, failure.details):
                     raise
-                left_s = await self._wait_until_ready(deadline)
-                if left_s <= 0:
-                    raise
-                _log.warning("%s: request %s was lost (%s), and is asked again", name, _id_of(headers), failure)
-                return await self._ask_once(body, context, left_s)
+                return await self._ask_again(body, context, headers, deadline, failure)
         except TritonCallError as failure:
             error = error_of_triton(failure.code, failure.details)
             line = f"{name}: request {_id_of(headers)} answered with {error.status_code}: {failure}"
             self._failures.error((error.status_code, failure.code), line)
             raise error from failure
+
+    async def _ask_again(
+        self, body: bytes, context: bytes, headers: RawHeaders, deadline: float, failure: TritonCallError
+    ) -> PredictorAnswer:
+        """When the model is ready, and no second time when a process dies with it.
+
+        What Triton refuses, since the process is dead, has not begun in any. And whoever asks a new process before the
+        launcher has told of it is ended with the calls of the old one.
+        """
+        has_begun = not is_refused(failure.details)
+        while (left_s := await self._wait_until_ready(deadline)) > 0:
+            _log.warning("%s: request %s was lost (%s), and is asked again", self.api.name, _id_of(headers), failure)
+            try:
+                return await self._ask_once(body, context, left_s)
+            except TritonCallError as again:
+                if has_begun or not is_lost(again.code, again.details):
+                    raise
+                failure, has_begun = again, not is_refused(again.details)
+            await asyncio.sleep(_LOOK_EVERY_S)
+        raise failure
 
     async def _ask_once(self, body: bytes, context: bytes, timeout_s: float) -> PredictorAnswer:
         if self._coalescer is not None:

@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="3 unless told, with --quick 1")
     parser.add_argument("--seconds", type=float, help="of each load: 4 unless told, with --quick 1.5")
     parser.add_argument("--quick", action="store_true", help="two workloads in under five minutes; kept apart")
-    parser.add_argument("--again", action="store_true", help="measure again what was asked for")
+    parser.add_argument("--again", action="store_true", help="measure again, settings too, what was asked for")
     parser.add_argument("--busy", action="store_true", help="measure although others use the machine")
     parser.add_argument("--results", type=Path, help="another file than benchmarks/results/serving.json; no page then")
     parser.add_argument("--document", action="store_true", help="only write docs/benchmarks.md of what there is")

@@ -57,10 +57,11 @@ class Results:
         return Setting(**self.settings[key]) if key in self.settings else None
 
     def forget(self, place: str, loads: Sequence[str] | None = None) -> None:
-        """What was measured of a server at this place, of these loads or of all; its setting is kept."""
+        """What was measured of a server at this place, of these loads; or of all, and its setting."""
         self.refused.pop(place, None)
         if loads is None:
             self.starts.pop(place, None)
+            self.settings.pop(place, None)
         for key in [key for key in self.cells if key.startswith(f"{place}/")]:
             if loads is None or key.removeprefix(f"{place}/") in loads:
                 del self.cells[key]

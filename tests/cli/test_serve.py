@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -169,6 +170,23 @@ def test_a_process_that_dies_with_requests(serve: Callable[..., Serving], tmp_pa
         assert wait_until(lambda: client.get("/readyz").json()["ready"], timeout_s=60)
         for name in pids:
             wait_for_metric(client, 1, "cortex_compile_repairs_total", api=name, reason="killed")
+
+
+def test_a_request_that_comes_before_a_dead_process_is_missed(serve: Callable[..., Serving], tmp_path: Path) -> None:
+    build = predictor_build(tmp_path / "api", "faulty", name="api", idempotent=True)
+    serving = serve(build, *FREE_PORTS)
+    with httpx.Client(base_url=serving.url, timeout=60) as client, ThreadPoolExecutor() as pool:
+        pid = client.post("/", json={}).json()["pid"]
+        os.kill(serving.process.pid, signal.SIGSTOP)  # so it sees the death late, as on a busy machine
+        try:
+            os.kill(pid, signal.SIGKILL)
+            asked = pool.submit(client.post, "/", json={})
+            time.sleep(1)
+        finally:
+            os.kill(serving.process.pid, signal.SIGCONT)
+        answered = asked.result()
+        assert answered.status_code == 200, answered.text
+        assert answered.json()["pid"] != pid
 
 
 def test_sigterm_while_triton_is_starting(tmp_path: Path) -> None:

@@ -55,10 +55,11 @@ def test_what_was_measured_is_read_again_and_can_be_forgotten(tmp_path: Path) ->
     results.forget("no-op/one-core/ray", ["c1", "c32"])
     assert list(results.cells) == ["no-op/one-core/rayon/c1", "no-op/one-core/ray/c8"]
     assert results.median("no-op/one-core/ray", "first_answer_s") is not None
+    assert results.setting("no-op/one-core/ray") == Setting(2, 1, 8)
     again.forget("no-op/one-core/ray")
     assert list(again.cells) == ["no-op/one-core/rayon/c1"]
     assert again.starts == {}
-    assert again.setting("no-op/one-core/ray") == Setting(2, 1, 8)
+    assert again.setting("no-op/one-core/ray") is None
 
 
 def test_targets_say_whether_they_are_met_and_by_how_much() -> None:
