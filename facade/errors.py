@@ -58,18 +58,18 @@ _DEAD_PROCESS = "is not healthy"
 
 def is_lost(code: grpc.StatusCode, details: str) -> bool:
     """Whether a call failed because Triton, or the model's process, was not there or ended: no answer is to come."""
-    return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND) or is_refused(details)
+    return code == grpc.StatusCode.UNAVAILABLE or is_refused(code, details)
 
 
-def is_refused(details: str) -> bool:
-    """Whether Triton refused a call since the model's process is dead: nothing of it has begun."""
-    return _DEAD_PROCESS in details
+def is_refused(code: grpc.StatusCode, details: str) -> bool:
+    """Whether Triton refused a call since the model's process is dead, or is just being replaced: it has not begun."""
+    return code == grpc.StatusCode.NOT_FOUND or _DEAD_PROCESS in details
 
 
 def error_of_triton(code: grpc.StatusCode, details: str) -> HttpError:
     """The answer for a call to Triton that failed. An error of the predictor is no such failure."""
     status_code, message = _BY_CODE.get(code, _INTERNAL)
-    if is_refused(details):
+    if _DEAD_PROCESS in details:
         status_code, message = _NOT_THERE
     elif _FULL_MEMORY in details:
         status_code, message = _NO_MEMORY

@@ -97,18 +97,19 @@ class PredictionService:
     ) -> PredictorAnswer:
         """When the model is ready, and no second time when a process dies with it.
 
-        What Triton refuses, since the process is dead, has not begun in any. And whoever asks a new process before the
-        launcher has told of it is ended with the calls of the old one.
+        What Triton refuses, since the process is dead or being replaced, has not begun in any. And whoever asks a new
+        process before the launcher has told of it is ended with the calls of the old one.
         """
-        has_begun = not is_refused(failure.details)
+        has_begun = not is_refused(failure.code, failure.details)
         while (left_s := await self._wait_until_ready(deadline)) > 0:
             _log.warning("%s: request %s was lost (%s), and is asked again", self.api.name, _id_of(headers), failure)
             try:
                 return await self._ask_once(body, context, left_s)
             except TritonCallError as again:
-                if has_begun or not is_lost(again.code, again.details):
+                begins = not is_refused(again.code, again.details)
+                if not is_lost(again.code, again.details) or (has_begun and begins):
                     raise
-                failure, has_begun = again, not is_refused(again.details)
+                failure, has_begun = again, has_begun or begins
             await asyncio.sleep(_LOOK_EVERY_S)
         raise failure
 
