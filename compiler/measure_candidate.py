@@ -14,7 +14,6 @@ from cortex_compile.backends.protocol import Engine, Session
 from cortex_compile.compiler.artifacts import Measurement, SideBySidePoint, SizeCurve, Verdict
 from cortex_compile.compiler.capture_modules import CapturedModule, CapturedSignature, RecordedCall
 from cortex_compile.compiler.compare_runs import Bench
-from cortex_compile.compiler.find_positions import Positions
 from cortex_compile.compiler.measure_latency import MINIMUM_SPEEDUP, measure_latency
 from cortex_compile.compiler.measure_side_by_side import measure_side_by_side
 from cortex_compile.compiler.measure_sizes import measure_sizes
@@ -37,7 +36,6 @@ class EqualGraph:
     session: Session
     verdict: Verdict
     families: dict[str, Family]
-    positions: tuple[Positions, ...]
     session_mib: float
     bench: Bench
 
@@ -94,7 +92,7 @@ def measure_candidate(
             call.arguments.tensors,
             equal.families,
             equal.variant.dimensions,
-            equal.positions,
+            equal.bench.positions,
             threads,
         )
     if counts.eager:

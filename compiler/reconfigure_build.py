@@ -129,11 +129,16 @@ def _gather(core: Core, repository: Path, version_folder: Path, gathered: Path) 
 def _configured(chosen: ChosenCore, configuration: Configuration) -> ChosenCore:
     core = chosen.core
     remote = configuration.placement == "remote" and may_be_remote(core)
+    shared = core.shared_run
+    if configuration.side_by_side and shared is not None and core.threads == 1:
+        # Proven with one thread, and nothing to measure beside it: from one call for each on, which the trial judges.
+        shared = replace(shared, side_by_side_from=shared.side_by_side_from or 1)
     core = replace(
         core,
         placement="remote" if remote else "local",
         threads=configuration.engine_threads,
         instances=configuration.core_instances if remote else 1,
         max_batch=configuration.max_batch if remote else None,
+        shared_run=shared,
     )
     return replace(chosen, core=core)

@@ -174,7 +174,7 @@ def _export_and_verify(
     variant = _variant(variant_name, signature, request, exported, proof, dimensions)
     variant = replace(variant, positions=_position_specs(positions, dimensions, call.arguments.tensors))
     bench = Bench(eager, compiled, request.output_names, positions, tolerances)
-    return EqualGraph(variant, session, proof.verdict, dimensions, positions, session_mib, bench)
+    return EqualGraph(variant, session, proof.verdict, dimensions, session_mib, bench)
 
 
 def _eager(request: ExportRequest, attributes: KeptAttributes) -> Run:

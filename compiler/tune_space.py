@@ -57,11 +57,15 @@ def _with_threads(found: Configuration, as_it_is: Configuration) -> Configuratio
 def _local(manifest: Manifest, cpus: int) -> Iterator[Configuration]:
     locally = [replace(core, placement="local") for core in manifest.cores]
     rows = rows_of_shared_runs(locally)
+    beside = any(
+        core.shared_run is not None and (core.threads == 1 or core.shared_run.side_by_side_from is not None)
+        for core in locally
+    )
     for processes, threads in _shares(cpus):
         if rows > 1:
             shared = sharing_dispatch(rows, threads)
             sharing = Configuration("local", processes, threads, "passed turn", shared.threads, shared_rows=rows)
-            if threads > 1:
+            if threads > 1 and beside:
                 yield replace(sharing, side_by_side=True)
             yield sharing
         yield Configuration("local", processes, threads, "in turn", 1)

@@ -57,12 +57,12 @@ class _Passing:
         Raises:
             BuildError: the graph cannot be opened once more.
         """
-        may_share = core.placement == "local" and core.shared_run is not None and variant.may_share_runs
-        shares = self.dispatch is not None and self.dispatch.shared_rows > 1
-        if self.dispatch is None or not (may_share and shares and isinstance(self.turn, Turn)):
+        shared = core.shared_run if core.placement == "local" and variant.may_share_runs else None
+        if self.dispatch is None or self.dispatch.shared_rows == 1 or shared is None or not isinstance(self.turn, Turn):
             return PassingSession(session, self.turn)
         one_thread = None
-        if self.dispatch.side_by_side and core.threads > 1:
+        # With one thread a graph is only used where it was proven so.
+        if self.dispatch.side_by_side and core.threads > 1 and shared.side_by_side_from is not None:
             one_thread = open_session(core.engine, self.version_folder / variant.graph, 1)
         return SharingSession(session, variant, core, self.turn, one_thread)
 

@@ -78,6 +78,11 @@ def test_what_is_measured_beside_each_other_is_served_so(tmp_path: Path, monkeyp
     turn.shutdown()
     assert exchanged.counts.compiled == 200
 
+    opened.clear()  # of a module that is not proven with one thread, beside another that is
+    unproven = replace(core, shared_run=SharedRun(8, 8))
+    exchange.exchange_cores(predictor, USER_MODULE, replace(manifest, cores=(unproven,)), chosen.folder, None, turn)
+    assert opened == [2]
+
 
 def test_a_graph_that_is_not_equal_with_one_thread_has_all_of_them(tmp_path: Path) -> None:
     captured = capture(Predictor(Deep()), lambda net: net(torch.randn(3, 4)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,13 +17,7 @@ from cortex_compile.python_backend.shared_runs import SharingSession
 from cortex_compile.python_backend.turn import Turn
 
 from .test_shared_runs import LONG_S, VARIANT, Engine, ask, assert_answers, call, core
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + LONG_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.0005)
+from .test_turn_threads import wait_until
 
 
 class Beside:

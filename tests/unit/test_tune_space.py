@@ -48,7 +48,7 @@ def test_no_more_engine_threads_than_cores(manifest: Manifest, cpus: int) -> Non
 
 
 def test_runs_that_are_shared_go_side_by_side_or_not_where_an_engine_has_threads(manifest: Manifest) -> None:
-    cores = tuple(replace(core, shared_run=SharedRun(8, 8)) for core in manifest.cores)
+    cores = tuple(replace(core, shared_run=SharedRun(8, 8, side_by_side_from=1)) for core in manifest.cores)
     sharing = [way for way in ways(manifest, cores=cores) if way.shared_rows > 1]
     assert [(way.processes, way.engine_threads, way.at_once, way.side_by_side) for way in sharing] == [
         (2, 1, 16, False),
@@ -56,6 +56,10 @@ def test_runs_that_are_shared_go_side_by_side_or_not_where_an_engine_has_threads
         (1, 2, 24, False),
         (1, 1, 16, False),
     ]
+    unproven = tuple(replace(core, shared_run=SharedRun(8, 8)) for core in cores)
+    assert not any(way.side_by_side for way in ways(manifest, cores=unproven))
+    of_one_thread = tuple(replace(core, threads=1) for core in unproven)
+    assert any(way.side_by_side for way in ways(manifest, cores=of_one_thread))
 
 
 def test_what_is_not_proven_is_not_tried(manifest: Manifest) -> None:
