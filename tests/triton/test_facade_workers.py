@@ -134,13 +134,14 @@ def test_all_take_requests_each_tells_the_counts_of_all_and_one_that_dies_is_rep
     assert all(_cpu_ticks(pid) > 0 for pid in first)
 
     # One is at a request that it will not answer: nothing of it may be counted as under way for ever.
-    with ThreadPoolExecutor(8) as clients:
-        asked = [clients.submit(workers.ask, "/told?sleep=3&echo=") for _ in range(8)]
-        assert wait_until(lambda: workers.in_flight() == 8, timeout_s=20)
+    # The kernel draws who takes a connection: of so many neither gets none.
+    with ThreadPoolExecutor(32) as clients:
+        asked = [clients.submit(workers.ask, "/told?sleep=3&echo=") for _ in range(32)]
+        assert wait_until(lambda: workers.in_flight() == 32, timeout_s=20)
         os.kill(first[0], signal.SIGKILL)
         ends = [future.exception(timeout=60) or future.result() for future in asked]
     answered = ends.count((200, "x"))
-    assert 0 < answered < 8
+    assert 0 < answered < 32
     assert all(end == (200, "x") or isinstance(end, BROKEN) for end in ends)
     assert wait_until(lambda: len(workers.pids()) == 2 and first[0] not in workers.pids(), timeout_s=20)
     # Whoever connects meanwhile waits in the socket that stayed open.
