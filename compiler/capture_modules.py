@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from cortex_compile.compiler.side_effects import WatchedCall
 from cortex_compile.python_backend.caches import UnsupportedCache
-from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, dump_spec, flatten_arguments
+from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, dump_spec
 from cortex_compile.python_backend.drift import hooked_part
 from cortex_compile.python_backend.find_modules import find_modules
+from cortex_compile.python_backend.flatten_call import flatten_arguments
 from cortex_compile.python_backend.kept_forwards import find_kept_forwards
 from cortex_compile.python_backend.results import ResultPlan, plan_result
 from cortex_compile.python_backend.user_records import Record

@@ -13,7 +13,8 @@ from cortex_compile.compiler.capture_modules import RecordedCall
 from cortex_compile.compiler.find_positions import Positions, resize_call
 from cortex_compile.compiler.keep_attributes import KeptAttributes
 from cortex_compile.compiler.tensor_sizes import Axis, Family
-from cortex_compile.python_backend.calls import FlatTree, flatten_arguments, leaf_paths, rebuild_arguments
+from cortex_compile.python_backend.calls import FlatTree, leaf_paths, rebuild_arguments
+from cortex_compile.python_backend.flatten_call import flatten_arguments
 from cortex_compile.python_backend.manifest import CacheState
 from cortex_compile.python_backend.results import ResultPlan, collect_outputs
 

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, flatten, flatten_arguments
+from cortex_compile.python_backend.calls import FlatTree, UnsupportedLeaf, flatten
 from cortex_compile.python_backend.fingerprint import is_plain
+from cortex_compile.python_backend.flatten_call import flatten_arguments
 
 # Looked at one by one below, or set by torch itself.
 _NOT_ATTRIBUTES = frozenset({"_parameters", "_buffers", "_modules", "forward", "_compiled_call_impl"})

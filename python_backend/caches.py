@@ -7,10 +7,10 @@ and they are written back into the very same object, so whoever holds it sees wh
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .cross_layers import keep_equal_rows, layer_class
+from .beam_layers import keep_equal_rows, keep_order, layer_classes
 from .manifest import CacheState
 
 
@@ -24,19 +24,19 @@ def is_cache(value: Any) -> bool:
     return transformers is not None and isinstance(value, transformers.Cache)
 
 
-def take_apart(cache: Any) -> tuple[CacheState, list[Any]]:
-    """The state of a cache, and its tensors: key and value of each initialized layer, self-attention first.
+def take_apart(cache: Any, tensors: list[Any]) -> CacheState:
+    """The state of a cache. Its tensors are added: key and value of each initialized layer, self-attention first.
 
     Raises:
         UnsupportedCache: a static, sliding, quantized or offloaded cache, or one of another library.
     """
     name = type(cache).__name__
     if name == "EncoderDecoderCache":
-        own, cross = cache.self_attention_cache, cache.cross_attention_cache
-        tensors = [*_tensors(own), *_tensors(cross)]
-        updated = tuple(bool(cache.is_updated[index]) for index in sorted(cache.is_updated))
-        return CacheState(name, _initialized(own), _initialized(cross), updated), tensors
-    return CacheState(name, _initialized(cache), (), ()), list(_tensors(cache))
+        own = _take_layers(cache.self_attention_cache, tensors)
+        cross = _take_layers(cache.cross_attention_cache, tensors)
+        updated = tuple([bool(cache.is_updated[index]) for index in sorted(cache.is_updated)])
+        return CacheState(name, own, cross, updated)
+    return CacheState(name, _take_layers(cache, tensors), (), ())
 
 
 def put_together(state: CacheState, tensors: Sequence[Any]) -> Any:
@@ -54,14 +54,12 @@ def write_back(cache: Any, state: CacheState, tensors: Sequence[Any]) -> None:
     """Bring a cache into that state, as the module itself would have done in place."""
     if state.kind == "EncoderDecoderCache":
         own = 2 * sum(state.layers)
-        _fill(cache.self_attention_cache, state.layers, tensors[:own])
-        _fill(cache.cross_attention_cache, state.cross_layers, tensors[own:])
-        for layer in cache.cross_attention_cache.layers:
-            keep_equal_rows(layer)
+        _fill(cache.self_attention_cache, state.layers, tensors[:own], keep_order)
+        _fill(cache.cross_attention_cache, state.cross_layers, tensors[own:], keep_equal_rows)
         for index, updated in enumerate(state.updated):
             cache.is_updated[index] = updated
     else:
-        _fill(cache, state.layers, tensors)
+        _fill(cache, state.layers, tensors, keep_order)
 
 
 def is_first_step(states: Sequence[CacheState], others: Iterable[Sequence[CacheState]]) -> bool:
@@ -79,30 +77,27 @@ def _is_filled(states: Sequence[CacheState]) -> bool:
     return any(state.layers or state.cross_layers for state in states)
 
 
-def _initialized(cache: Any) -> tuple[bool, ...]:
+def _take_layers(cache: Any, tensors: list[Any]) -> tuple[bool, ...]:
     from transformers.cache_utils import DynamicLayer
 
     if type(cache).__name__ != "DynamicCache":
         raise UnsupportedCache(f"a {type(cache).__name__}")
     if getattr(cache, "offloading", False):
         raise UnsupportedCache("an offloaded cache")
+    known = (DynamicLayer, *layer_classes())
+    filled = []
     for layer in cache.layers:
-        if type(layer) not in (DynamicLayer, layer_class()):
+        if type(layer) not in known:
             raise UnsupportedCache(f"a cache of {type(layer).__name__}")
-    flags = [bool(layer.is_initialized) for layer in cache.layers]
-    while flags and not flags[-1]:  # layers made ahead and layers not made yet are the same
-        flags.pop()
-    return tuple(flags)
+        filled.append(bool(layer.is_initialized))
+        if filled[-1]:
+            tensors += (layer.keys, layer.values)
+    while filled and not filled[-1]:  # layers made ahead and layers not made yet are the same
+        filled.pop()
+    return tuple(filled)
 
 
-def _tensors(cache: Any) -> Iterator[Any]:
-    for layer in cache.layers:
-        if layer.is_initialized:
-            yield layer.keys
-            yield layer.values
-
-
-def _fill(cache: Any, initialized: tuple[bool, ...], tensors: Sequence[Any]) -> None:
+def _fill(cache: Any, initialized: tuple[bool, ...], tensors: Sequence[Any], mark: Callable[[Any], None]) -> None:
     from transformers import cache_utils
 
     layers = cache.layers
@@ -116,3 +111,4 @@ def _fill(cache: Any, initialized: tuple[bool, ...], tensors: Sequence[Any]) -> 
             if not layer.is_initialized:
                 layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
             layer.keys, layer.values = keys, next(pairs)
+            mark(layer)

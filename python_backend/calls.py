@@ -6,9 +6,8 @@ the signature, so a call with another constant is another signature. Caches are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .caches import UnsupportedCache, is_cache, put_together, take_apart
@@ -36,46 +35,6 @@ class FlatTree:
     spec: Any
     caches: tuple[Any, ...] = ()
     states: tuple[CacheState, ...] = ()
-
-
-def flatten_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlatTree:
-    """Flatten a call; keyword arguments are sorted, so their order at the call does not matter.
-
-    Raises:
-        UnsupportedLeaf: an argument holds something that is neither a tensor nor a JSON value.
-    """
-    return _flatten_plain(args, kwargs) or flatten((tuple(args), dict(sorted(kwargs.items()))))
-
-
-def _flatten_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> FlatTree | None:
-    """What ``flatten`` gives, in a fraction of its time, for a call in which nothing is nested; None for any other."""
-    import torch
-
-    names = tuple(sorted(kwargs))
-    tensors: list[torch.Tensor] = []
-    leaves: list[Leaf] = []
-    for value in (*args, *[kwargs[name] for name in names]):
-        # The exact types: what a subclass may be to pytree is not looked at here.
-        if type(value) is torch.Tensor or type(value) is torch.nn.Parameter:
-            leaves.append(_tensor_leaf(len(tensors)))
-            tensors.append(value)
-        elif type(value) in CONSTANT_TYPES:
-            leaves.append(Leaf(constant=value))
-        else:
-            return None
-    return FlatTree(tuple(tensors), tuple(leaves), _plain_spec(len(args), names))
-
-
-@lru_cache(maxsize=256)
-def _tensor_leaf(index: int) -> Leaf:
-    return Leaf(tensor=index)
-
-
-@lru_cache(maxsize=256)
-def _plain_spec(count: int, names: tuple[str, ...]) -> Any:
-    from torch.utils import _pytree as pytree
-
-    return pytree.tree_structure(((None,) * count, dict.fromkeys(names)))
 
 
 def flatten(tree: Any) -> FlatTree:
@@ -106,15 +65,18 @@ def flatten(tree: Any) -> FlatTree:
             caches.append(value)
         else:
             raise UnsupportedLeaf(f"{_where(spec, index)} is a {type(value).__name__}")
-    states: list[CacheState] = []
-    for cache in caches:
-        try:
-            state, held = take_apart(cache)
-        except UnsupportedCache as error:
-            raise UnsupportedLeaf(f"it holds {error}") from error
-        states.append(state)
-        tensors += held
+    try:
+        states = [take_apart(cache, tensors) for cache in caches]
+    except UnsupportedCache as error:
+        raise UnsupportedLeaf(f"it holds {error}") from error
     return FlatTree(tuple(tensors), tuple(leaves), spec, tuple(caches), tuple(states))
+
+
+def tree_of(tree: Any) -> Any:
+    """The ``spec`` that ``flatten`` finds."""
+    from torch.utils import _pytree as pytree
+
+    return pytree.tree_flatten(tree, is_leaf=_is_leaf)[1]
 
 
 def _is_leaf(value: Any) -> bool:

@@ -13,16 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .calls import FlatTree, UnsupportedLeaf, equal_constants, flatten_arguments, load_spec
+from .calls import FlatTree, UnsupportedLeaf, equal_constants, load_spec
 from .engine_rest import EngineRest
 from .explain_fallback import FallbackLog
 from .fingerprint import Watched, WatchedTensor, first_changed, first_changed_tensor
+from .flatten_call import flatten_arguments
 from .manifest import Variant
 from .results import ResultPlan, rebuild_result
 from .timing import add_core_time
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 logger = logging.getLogger("cortex_compile.runtime")
 
@@ -87,12 +89,11 @@ class ReadyVariant:
             return "other arguments"
         if call.states != self._argument_caches:
             return "other state of a cache"
-        for tensor, dtype, rank in zip(call.tensors, self._dtypes, self._ranks, strict=True):
-            if tensor.dtype != dtype:
-                return "other dtype"
-            if tensor.dim() != rank:
-                return "other rank"
+        if [tensor.dtype for tensor in call.tensors] != self._dtypes:
+            return "other dtype"
         shapes = [tensor.shape for tensor in call.tensors]
+        if list(map(len, shapes)) != self._ranks:
+            return "other rank"
         for index, axis, size in self._fixed:
             if shapes[index][axis] != size:
                 return "other size"
@@ -141,9 +142,13 @@ class ReadyVariant:
             on_device: list[Any] = [tensor.detach().contiguous() for tensor in call.tensors]
             return rebuild_result(self._plan, call, self.session.run(on_device))
         # Not ascontiguousarray, which makes a scalar a vector of one.
-        arrays = [np.asarray(tensor.detach().numpy(), order="C") for tensor in call.tensors]
+        arrays = [np.asarray(_detached(tensor).numpy(), order="C") for tensor in call.tensors]
         results = [torch.from_numpy(array) for array in self.session.run(arrays)]
         return rebuild_result(self._plan, call, results)
+
+
+def _detached(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def not_runnable(call: FlatTree, devices: frozenset[str]) -> str | None:
@@ -152,14 +157,14 @@ def not_runnable(call: FlatTree, devices: frozenset[str]) -> str | None:
 
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         return "autocast"
-    found = {tensor.device for tensor in call.tensors}
-    if len(found) > 1 or not {device.type for device in found} <= devices:
-        return "other device"
-    for tensor in call.tensors:
-        if tensor.requires_grad and torch.is_grad_enabled():
-            return "gradients wanted"
-        if tensor.layout != torch.strided or tensor.is_quantized:
-            return "other layout"
+    if "cpu" not in devices or not all([tensor.is_cpu for tensor in call.tensors]):
+        found = {tensor.device for tensor in call.tensors}
+        if len(found) > 1 or not {device.type for device in found} <= devices:
+            return "other device"
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in call.tensors):
+        return "gradients wanted"
+    if any([tensor.layout is not torch.strided or tensor.is_quantized for tensor in call.tensors]):
+        return "other layout"
     return None
 
 

@@ -60,7 +60,8 @@ def plan_result(arguments: FlatTree, result: Any) -> tuple[ResultPlan, tuple[tor
     )
     caches = []
     for cache in (*arguments.caches, *new):
-        state, tensors = take_apart(cache)
+        tensors: list[torch.Tensor] = []
+        state = take_apart(cache, tensors)
         caches.append(CacheResult(state, tuple(source_of(tensor) for tensor in tensors)))
     return ResultPlan(flat.spec, leaves, tuple(caches)), tuple(outputs)
 
@@ -86,7 +87,8 @@ def collect_outputs(plan: ResultPlan, arguments: FlatTree, result: Any) -> tuple
     known = {id(cache) for cache in arguments.caches}
     caches = [*arguments.caches, *(cache for cache in flat.caches if id(cache) not in known)]
     for expected, cache in zip(plan.caches, caches, strict=True):
-        state, tensors = take_apart(cache)
+        tensors: list[torch.Tensor] = []
+        state = take_apart(cache, tensors)
         if state != expected.state:
             raise ValueError("it leaves its cache in another state")
         for leaf, tensor in zip(expected.tensors, tensors, strict=True):

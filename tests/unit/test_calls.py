@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from transformers import BartConfig
+from transformers.cache_utils import DynamicCache, StaticCache
+from transformers.modeling_outputs import BaseModelOutput
 
 from cortex_compile.python_backend.calls import (
+    FlatTree,
     UnsupportedLeaf,
     dump_spec,
     equal_constants,
     flatten,
-    flatten_arguments,
     leaf_paths,
     load_spec,
     unflatten,
 )
+from cortex_compile.python_backend.flatten_call import flatten_arguments
 
 
 def test_a_call_is_put_together_as_it_was() -> None:
@@ -46,6 +51,13 @@ class Pair(NamedTuple):
 ONE, TWO = torch.ones(1), torch.zeros(2)
 
 
+def filled_cache(layers: int) -> Any:
+    cache: Any = DynamicCache()
+    for layer in range(layers):
+        cache.update(torch.ones(1, 2, 3, 4), torch.zeros(1, 2, 3, 4), layer)
+    return cache
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs"),
     [
@@ -60,9 +72,14 @@ ONE, TWO = torch.ones(1), torch.zeros(2)
         (((),), {"nothing": {}}),
         ((ONE,), {"nested": {"ids": (TWO, 3)}}),
         ((Pair(ONE, TWO),), {"mask": TWO}),
+        ((), {"outputs": BaseModelOutput(last_hidden_state=ONE, attentions=(ONE, TWO))}),
+        (([ONE, {"b": TWO, "a": None}], OrderedDict(z=ONE, a=2)), {}),
+        ((defaultdict(list, ids=ONE),), {}),
+        ((), {"past": filled_cache(2), "outputs": BaseModelOutput(last_hidden_state=ONE)}),
+        ((DynamicCache(), filled_cache(1)), {"mask": ONE}),
     ],
 )
-def test_a_call_that_nests_nothing_is_flattened_as_any_other(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def test_a_call_of_a_known_kind_is_flattened_as_any_other(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     expected = flatten((tuple(args), dict(sorted(kwargs.items()))))
     for _ in range(2):
         found = flatten_arguments(args, kwargs)
@@ -75,11 +92,23 @@ def test_a_call_that_nests_nothing_is_flattened_as_any_other(args: Sequence[Any]
         assert (found.caches, found.states) == (expected.caches, expected.states)
 
 
-def test_calls_that_nest_nothing_have_their_structure_in_common() -> None:
-    one, two = (flatten_arguments((torch.ones(1),), {"mask": torch.ones(1)}) for _ in range(2))
+def test_calls_of_one_kind_have_their_structure_in_common() -> None:
+    def call(size: int, **more: Any) -> FlatTree:
+        outputs = BaseModelOutput(last_hidden_state=torch.ones(size))
+        return flatten_arguments((torch.ones(size), [ONE]), {"outputs": outputs, "past": filled_cache(size), **more})
+
+    one, two = call(1), call(2)
     assert one.spec is two.spec
     assert all(mine is theirs for mine, theirs in zip(one.leaves, two.leaves, strict=True))
-    assert flatten_arguments((), {"ids": ONE, "mask": ONE}).spec != one.spec
+    assert len(two.tensors) == len(one.tensors) + 2
+    assert call(1, mask=ONE).spec != one.spec
+    assert flatten_arguments((ONE, (ONE,)), {}).spec != flatten_arguments((ONE, [ONE]), {}).spec
+    assert flatten_arguments(({"a": ONE},), {}).spec != flatten_arguments(({"b": ONE},), {}).spec
+
+
+def test_a_cache_that_no_graph_takes_is_named() -> None:
+    with pytest.raises(UnsupportedLeaf, match="it holds a StaticCache"):
+        flatten_arguments((ONE,), {"past": StaticCache(BartConfig(decoder_layers=1), max_cache_len=4)})
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [(1, True), (1, 1.0), (0, None), ("a", "b")])

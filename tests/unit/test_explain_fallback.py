@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from cortex_compile.python_backend.calls import dump_spec, flatten_arguments
+from cortex_compile.python_backend.calls import dump_spec
 from cortex_compile.python_backend.explain_fallback import FallbackLog, explain_mismatch
+from cortex_compile.python_backend.flatten_call import flatten_arguments
 from cortex_compile.python_backend.manifest import CacheState, Dimension, PositionSpec, TensorSpec, Variant
 
 

@@ -12,9 +12,10 @@ import torch
 
 from cortex_compile.python_backend import answer, exchange
 from cortex_compile.python_backend.answer import answer_error
-from cortex_compile.python_backend.calls import dump_spec, flatten, flatten_arguments
+from cortex_compile.python_backend.calls import dump_spec, flatten
 from cortex_compile.python_backend.compiled_forward import CallCounts, ReadyVariant, make_compiled_forward
 from cortex_compile.python_backend.errors import CoreOverloaded
+from cortex_compile.python_backend.flatten_call import flatten_arguments
 from cortex_compile.python_backend.manifest import Core, Dimension, Leaf, TensorSpec, Variant
 
 IDS = torch.arange(6.0).reshape(2, 3)

@@ -25,7 +25,8 @@ def make_cache(rows: torch.Tensor) -> Any:
 def reordered(cache: Any, order: list[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """What the cache holds afterwards, and what a plain one would."""
     plain = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    state, tensors = take_apart(cache)
+    tensors: list[torch.Tensor] = []
+    state = take_apart(cache, tensors)
     half = len(tensors) // 2
     for part, values in (
         (plain.self_attention_cache, tensors[:half]),
@@ -42,7 +43,9 @@ def reordered(cache: Any, order: list[int]) -> tuple[list[torch.Tensor], list[to
         for layer in part.layers
         for tensor in (layer.keys, layer.values)
     ]
-    return take_apart(cache)[1], expected
+    found: list[torch.Tensor] = []
+    take_apart(cache, found)
+    return found, expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,8 @@ def reordered(cache: Any, order: list[int]) -> tuple[list[torch.Tensor], list[to
         ([1.0, 1.0, 2.0, 2.0], [2, 0, 3, 3]),
         ([1.0, 2.0, 1.0, 2.0], [2, 3, 0, 1]),
         ([1.0, 2.0, 3.0, 4.0], [3, 2, 1, 0]),
+        ([1.0, 2.0, 3.0], [0, 1, 2]),
+        ([1.0, 1.0, 2.0], [0, 1]),
         ([1.0, 1.0, 2.0], [0, 2]),  # fewer rows than before
         ([1.0], [0, 0]),
         ([float("nan"), float("nan")], [1, 0]),
@@ -75,6 +80,19 @@ def test_equal_rows_are_not_copied_and_unequal_ones_are() -> None:
     assert cache.self_attention_cache.layers[0].keys is not own
     cache.reorder_cache(torch.tensor([2, 3, 0, 1]))
     assert layer.keys is not keys
+
+
+def test_beams_that_go_on_as_themselves_are_not_copied() -> None:
+    cache = make_cache(torch.tensor([1.0, 2.0, 3.0]))
+    before: list[torch.Tensor] = []
+    take_apart(cache, before)
+    cache.reorder_cache(torch.tensor([0, 1, 2]))
+    after: list[torch.Tensor] = []
+    take_apart(cache, after)
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    # Fewer rows, in the order of before.
+    cache.reorder_cache(torch.tensor([0, 1]))
+    assert len(cache.self_attention_cache.layers[0].keys) == 2
 
 
 @pytest.mark.parametrize("part", ["keys", "values"])
@@ -102,4 +120,4 @@ def test_a_cache_that_hugging_face_made_becomes_one_and_can_be_copied() -> None:
     copied.reorder_cache(torch.tensor([1, 0]))
     assert copied.cross_attention_cache.layers[0].keys[1, 0, 0, 0] == 5.0
     assert isinstance(cache.cross_attention_cache.layers[0], DynamicLayer)
-    assert take_apart(cache)[0] == STATE
+    assert take_apart(cache, []) == STATE
