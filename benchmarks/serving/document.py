@@ -153,8 +153,11 @@ def _cells(place: str, loads: list[str], results: Results) -> Iterator[str]:
 
 
 def _notes(key: str, results: Results) -> str:
-    """What failed in all rounds, and of an overload what was answered in time."""
-    notes = [f"{100 * (results.median(key, 'in_time') or 0):.0f} % within 1 s"] if key.endswith("/double") else []
+    """What failed in all rounds, of an overload what was answered in time, and what is of another run than ours."""
+    workload, track, _, load = key.split("/")
+    is_beside_ours = results.ratio(f"{workload}/{track}/{OURS}/{load}", key, "per_second") is not None
+    notes = [] if is_beside_ours else ["of another run"]
+    notes += [f"{100 * (results.median(key, 'in_time') or 0):.0f} % within 1 s"] if key.endswith("/double") else []
     failed: dict[str, int] = {}
     for each in results.cells[key].values():
         for reason, count in each["failed"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from .peer_servers import Setting
 from .processes import Memory
 
 FILE = Path(__file__).parents[1] / "results" / "serving.json"
+
+# What lies further apart is of another run, with other neighbours on the machine.
+_TOGETHER_S = 3600
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Results:
         temporary.rename(self.file)
 
     def put_cell(self, key: str, number: int, cell: Cell) -> None:
-        self.cells.setdefault(key, {})[str(number)] = asdict(cell)
+        self.cells.setdefault(key, {})[str(number)] = {"at": round(time.time()), **asdict(cell)}
         self.write()
 
     def put_start(self, key: str, number: int, first_answer_s: float, memory: Memory) -> None:
@@ -73,9 +77,13 @@ class Results:
         return statistics.median(values) if values else None
 
     def ratio(self, key: str, other: str, figure: str) -> float | None:
-        """The median of the first's figure in each round over the second's in the same round."""
+        """The median of the first's figure in each round over the second's in the same round, where that is of one run."""
         rounds, others = self.cells.get(key, {}), self.cells.get(other, {})
-        ratios = [rounds[number][figure] / others[number][figure] for number in rounds if number in others]
+        ratios = [
+            rounds[number][figure] / others[number][figure]
+            for number in rounds
+            if number in others and _are_together(rounds[number], others[number])
+        ]
         return statistics.median(ratios) if ratios else None
 
     def servers(self, workload: str, track: str, load: str) -> list[str]:
@@ -86,3 +94,8 @@ class Results:
             if [*words[:2], words[3]] == [workload, track, load]:
                 found.append(words[2])
         return found
+
+
+def _are_together(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """``at`` is in seconds since 1970; what has none is as old as all that has none."""
+    return abs(one.get("at", 0) - other.get("at", 0)) <= _TOGETHER_S

@@ -59,8 +59,13 @@ def targets(results: Results) -> list[Target]:
 
 
 def best_peer(results: Results, workload: str, track: str, load: str) -> str | None:
-    """The one that answers most."""
-    peers = [server for server in results.servers(workload, track, load) if server != OURS]
+    """The one that answers most, of those that were measured beside ours."""
+    ours = f"{workload}/{track}/{OURS}/{load}"
+    peers = [
+        server
+        for server in results.servers(workload, track, load)
+        if server != OURS and results.ratio(ours, f"{workload}/{track}/{server}/{load}", "per_second") is not None
+    ]
     return max(
         peers,
         key=lambda server: results.median(f"{workload}/{track}/{server}/{load}", "per_second") or 0.0,

@@ -37,6 +37,20 @@ def test_a_ratio_is_of_the_same_round() -> None:
     assert results.ratio("w/t/a/c1", "w/t/none/c1", "per_second") is None
 
 
+def test_what_is_of_another_run_is_not_compared() -> None:
+    from benchmarks.serving.targets import best_peer
+
+    results = results_of({"w/t/cortex-compile/c1": [10, 10], "w/t/old/c1": [90, 90], "w/t/new/c1": [5, 8]})
+    assert best_peer(results, "w", "t", "c1") == "old"
+    for key, at in (("cortex-compile", 100_000), ("new", 101_000)):
+        for each in results.cells[f"w/t/{key}/c1"].values():
+            each["at"] = at
+    assert best_peer(results, "w", "t", "c1") == "new"
+    assert results.ratio("w/t/cortex-compile/c1", "w/t/old/c1", "per_second") is None
+    results.cells["w/t/new/c1"]["0"]["at"] = 200_000
+    assert results.ratio("w/t/cortex-compile/c1", "w/t/new/c1", "per_second") == 10 / 8
+
+
 def test_what_was_measured_is_read_again_and_can_be_forgotten(tmp_path: Path) -> None:
     from benchmarks.serving.measure import Cell
     from benchmarks.serving.peer_servers import Setting
