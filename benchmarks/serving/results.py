@@ -77,7 +77,7 @@ class Results:
         return statistics.median(values) if values else None
 
     def ratio(self, key: str, other: str, figure: str) -> float | None:
-        """The median of the first's figure in each round over the second's in the same round, where that is of one run."""
+        """The median of the first's figure in each round over the second's in the same round of one run."""
         rounds, others = self.cells.get(key, {}), self.cells.get(other, {})
         ratios = [
             rounds[number][figure] / others[number][figure]
