@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["flatten_arguments"]
 
-# Callers with more kinds of calls than this are told apart anew by each.
+# With more kinds of calls than this, all are forgotten and looked at again.
 _MOST_KINDS = 256
 
 

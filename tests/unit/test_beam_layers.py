@@ -22,11 +22,16 @@ def make_cache(rows: torch.Tensor) -> Any:
     return put_together(STATE, [*own, *cross])
 
 
+def tensors_of(cache: Any) -> list[torch.Tensor]:
+    tensors: list[torch.Tensor] = []
+    take_apart(cache, tensors)
+    return tensors
+
+
 def reordered(cache: Any, order: list[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """What the cache holds afterwards, and what a plain one would."""
     plain = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    tensors: list[torch.Tensor] = []
-    state = take_apart(cache, tensors)
+    tensors = tensors_of(cache)
     half = len(tensors) // 2
     for part, values in (
         (plain.self_attention_cache, tensors[:half]),
@@ -34,7 +39,7 @@ def reordered(cache: Any, order: list[int]) -> tuple[list[torch.Tensor], list[to
     ):
         for index in range(len(values) // 2):
             part.update(values[2 * index].clone(), values[2 * index + 1].clone(), index)
-    assert state == STATE
+    assert take_apart(cache, []) == STATE
     for each in (cache, plain):
         each.reorder_cache(torch.tensor(order))
     expected = [
@@ -43,9 +48,7 @@ def reordered(cache: Any, order: list[int]) -> tuple[list[torch.Tensor], list[to
         for layer in part.layers
         for tensor in (layer.keys, layer.values)
     ]
-    found: list[torch.Tensor] = []
-    take_apart(cache, found)
-    return found, expected
+    return tensors_of(cache), expected
 
 
 @pytest.mark.parametrize(
@@ -84,12 +87,9 @@ def test_equal_rows_are_not_copied_and_unequal_ones_are() -> None:
 
 def test_beams_that_go_on_as_themselves_are_not_copied() -> None:
     cache = make_cache(torch.tensor([1.0, 2.0, 3.0]))
-    before: list[torch.Tensor] = []
-    take_apart(cache, before)
+    before = tensors_of(cache)
     cache.reorder_cache(torch.tensor([0, 1, 2]))
-    after: list[torch.Tensor] = []
-    take_apart(cache, after)
-    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert all(one is other for one, other in zip(before, tensors_of(cache), strict=True))
     # Fewer rows, in the order of before.
     cache.reorder_cache(torch.tensor([0, 1]))
     assert len(cache.self_attention_cache.layers[0].keys) == 2
