@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cortex_compile.launchers.large_pages import with_large_pages
+
 from .answers import plain_answers
 from .builds import build_of
 from .peer_servers import Setting
@@ -94,6 +96,7 @@ print(json.dumps([{ENGINE_ROWS} * count / (time.perf_counter() - began), [core.s
         capture_output=True,
         text=True,
         check=True,
+        env=with_large_pages(os.environ),  # as the server's processes have it
         preexec_fn=lambda: os.sched_setaffinity(0, cores_of(ONE_CORE)),
     )
     rate, states = json.loads(done.stdout.splitlines()[-1])
