@@ -3,7 +3,9 @@
 A call to Triton costs a few tenths of a millisecond on each side, more than many a prediction. While one is under way,
 what comes waits and goes out together when it returns; when none is, a request goes out at once. Those of a slow
 predictor go out one by one, as many as it is at and as many more: one that waits here for too long costs the predictor
-nothing. What each request is answered, how long it may take and whether its client has left stay its own.
+nothing. Where its calls share runs and it is at one, those that may go out as its answers come do so together: they
+would stay calls of one for ever. What each request is answered, how long it may take and whether its client has left
+stay its own.
 """
 
 from __future__ import annotations
@@ -94,9 +96,9 @@ class _Expected:
     def note(self, count: int, took_s: float) -> None:
         self.count, self.until_s = count, time.monotonic() + min(_RETURN_SHARE * took_s, _LONGEST_HOLD_S)
 
-    def wait_s(self, waiting: int) -> float:
-        """How long to wait for them; 0 if there are as many, or they are not coming."""
-        return 0.0 if waiting >= self.count else max(0.0, self.until_s - time.monotonic())
+    def wait_s(self) -> float:
+        """How long they may still be waited for; 0 if they are not coming."""
+        return max(0.0, self.until_s - time.monotonic())
 
 
 class Coalescer:
@@ -114,6 +116,8 @@ class Coalescer:
         self._calls_at_once = calls_at_once
         self._most_under_way = most_under_way
         self._shares_runs = shared_rows > 1
+        # While the predictor is at one, the next one can be made up here: each call less spares both sides its cost.
+        self._a_run = shared_rows if most_under_way >= 2 * shared_rows else 1
         self._expected = _Expected()
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[_Call] = set()
@@ -173,7 +177,7 @@ class Coalescer:
     def _start_calls(self) -> None:
         self._is_starting = False
         while self._waiting and (room := self._room()) > 0:
-            hold_s = self._expected.wait_s(len(self._waiting))
+            hold_s = self._expected.wait_s() if self._is_gathering(room) else 0.0
             if hold_s > 0:
                 self._is_starting = True
                 asyncio.get_running_loop().call_later(hold_s, self._start_calls)
@@ -188,6 +192,12 @@ class Coalescer:
             call.task = asyncio.get_running_loop().create_task(self._run(call))
             # Of a task that is cancelled before it begins, nothing runs.
             call.task.add_done_callback(partial(self._end, call, time.monotonic()))
+
+    def _is_gathering(self, room: int) -> bool:
+        """Whether a call may soon be larger: requests are likely to come, or more of those that wait may go out."""
+        waiting, a_run = len(self._waiting), min(self._a_run, self.pace.together)
+        has_time = self._most_under_way - room >= a_run
+        return waiting < self._expected.count or (has_time and min(waiting, room) < a_run)
 
     def _room(self) -> int:
         """How many predictions may go out now; where a call of some is answered whole, an even share of what waits."""

@@ -244,34 +244,6 @@ def test_what_comes_at_once_goes_out_together() -> None:
     run(scenario)
 
 
-def test_those_who_were_answered_together_are_waited_for_where_runs_are_shared() -> None:
-    async def play() -> None:
-        predictor = Predictor()
-        coalescer = Coalescer(predictor.send, 1, most_under_way=8, shared_rows=4)
-        asked = await ask(coalescer, 4)
-        await asyncio.sleep(0.2)  # 5 ms are waited then, at most
-        (call,) = predictor.calls
-        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
-        await asyncio.gather(*asked)
-        again = [*await ask(coalescer, 1), *await ask(coalescer, 3, first=1)]
-        await asyncio.sleep(0.05)
-        assert [len(call.predictions) for call in predictor.calls] == [4, 4]
-        call = predictor.calls[1]
-        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
-        await asyncio.gather(*again)
-        all_again = await ask(coalescer, 4)
-        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 4]  # nobody else is waited for
-        call = predictor.calls[2]
-        call.result.set_result([answer_to(prediction) for prediction in call.predictions])
-        await asyncio.gather(*all_again)
-        (alone,) = await ask(coalescer, 1)  # the others do not come
-        await asyncio.sleep(0.05)
-        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 4, 1]
-        alone.cancel()
-
-    asyncio.run(play())
-
-
 def test_each_request_has_its_own_time_out() -> None:
     async def scenario(coalescer: Coalescer, predictor: Predictor) -> None:
         patient = [*await ask(coalescer, 1), *await ask(coalescer, 1, first=1)]

@@ -1,0 +1,83 @@
+"""Where the predictor's calls share runs, so do the requests' calls to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cortex_compile.facade.coalesce import Coalescer
+
+from .test_coalesce import Call, Predictor, answer_to, ask
+
+
+def end(call: Call) -> None:
+    call.result.set_result([answer_to(prediction) for prediction in call.predictions])
+
+
+def test_those_who_were_answered_together_are_waited_for_where_runs_are_shared() -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, most_under_way=8, shared_rows=4)
+        asked = await ask(coalescer, 4)
+        await asyncio.sleep(0.2)  # 5 ms are waited then, at most
+        (call,) = predictor.calls
+        end(call)
+        await asyncio.gather(*asked)
+        again = [*await ask(coalescer, 1), *await ask(coalescer, 3, first=1)]
+        await asyncio.sleep(0.05)
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4]
+        call = predictor.calls[1]
+        end(call)
+        await asyncio.gather(*again)
+        all_again = await ask(coalescer, 4)
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 4]  # nobody else is waited for
+        call = predictor.calls[2]
+        end(call)
+        await asyncio.gather(*all_again)
+        (alone,) = await ask(coalescer, 1)  # the others do not come
+        await asyncio.sleep(0.05)
+        assert [len(call.predictions) for call in predictor.calls] == [4, 4, 4, 1]
+        alone.cancel()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("more", [0, 4], ids=["who asks again", "who waits"])
+def test_calls_of_one_become_a_call_of_a_run_while_another_is_under_way(more: int) -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, most_under_way=8, shared_rows=4)
+        asked = [task for number in range(8) for task in await ask(coalescer, 1, first=number)]
+        asked += await ask(coalescer, more, first=8)
+        await asyncio.sleep(0.2)  # 5 ms are waited then, at most
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 8
+        for number in range(4):
+            end(predictor.calls[number])
+            asked += await ask(coalescer, 1 if more == 0 else 0, first=12 + number)
+        await asyncio.sleep(0)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 8 + [4]
+        for number in range(4, 9):
+            end(predictor.calls[number])
+        await asyncio.gather(*asked)
+
+    asyncio.run(play())
+
+
+def test_who_may_go_out_is_not_held_for_long_when_no_more_may() -> None:
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, most_under_way=8, shared_rows=4)
+        asked = [task for number in range(10) for task in await ask(coalescer, 1, first=number)]
+        await asyncio.sleep(0.2)
+        end(predictor.calls[0])
+        end(predictor.calls[1])
+        await asyncio.sleep(0.001)
+        assert len(predictor.calls) == 8
+        await asyncio.sleep(0.05)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 8 + [2]
+        for call in predictor.under_way():
+            end(call)
+        await asyncio.gather(*asked)
+
+    asyncio.run(play())
