@@ -220,6 +220,14 @@ class Watched(NamedTuple):
     what: str
 
 
+def watch(holder: dict[str, Any], name: str, value: Any, what: str) -> Watched:
+    """``value`` is as JSON carries it. While the object that is there now stays, it is not compared again."""
+    found = holder.get(name)
+    # A list could be changed and stay the same object.
+    is_it = not isinstance(found, list) and as_json_value(found) == value
+    return Watched(holder, name, found if is_it else value, what)
+
+
 def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[Watched]:
     """For each attribute read: where it is in this process; cheap to compare later.
 
@@ -234,7 +242,7 @@ def locate_attributes(module: Any, reads: tuple[AttributeRead, ...]) -> list[Wat
         if holder:
             held = attributes.get(holder)
             attributes = held if type(held) is dict else getattr(held, "__dict__", {})
-        located.append(Watched(attributes, name, read.value, f"its attribute {name!r}"))
+        located.append(watch(attributes, name, read.value, f"its attribute {name!r}"))
     return located
 
 
@@ -242,6 +250,6 @@ def first_changed(watched: Sequence[Watched]) -> str | None:
     """What the first is whose value is not the compiled one, or None."""
     for holder, name, value, what in watched:
         found = holder.get(name)
-        if found is not value and as_json_value(found) != value:
+        if found is not value and as_json_value(found) != as_json_value(value):
             return what
     return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from .fingerprint import Watched, as_json_value, is_held_object, is_plain, library_version
+from .fingerprint import Watched, as_json_value, is_held_object, is_plain, library_version, watch
 from .manifest import GlobalRead
 
 __all__ = ["globals_read", "locate_globals"]
@@ -29,7 +29,7 @@ def locate_globals(module: Any, reads: tuple[GlobalRead, ...]) -> list[Watched]:
     watched = []
     for read in reads:
         holder = places.get((read.module, read.name), {})
-        watched.append(Watched(holder, _key(read.name), read.value, f"the global {read.name!r}"))
+        watched.append(watch(holder, _key(read.name), read.value, f"the global {read.name!r}"))
     return watched
 
 

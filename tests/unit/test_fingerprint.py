@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+import json
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import pytest
 import torch
 from torch import nn
 
@@ -69,6 +72,27 @@ def test_a_changed_attribute_is_named() -> None:
     assert first_changed(located) is None
     net.scale = 3.0
     assert first_changed(located) == "its attribute 'scale'"
+
+
+@pytest.mark.parametrize("value", [1.5, 2, "cls", (3, 4), [3, 4], None])
+def test_an_equal_value_is_no_change_whichever_object_it_is(value: object) -> None:
+    net = Scaled()
+    net.held = value  # type: ignore[assignment]
+    as_read = json.loads(json.dumps(value))
+    located = locate_attributes(net, (AttributeRead("", "held", as_read),))
+    assert first_changed(located) is None
+    net.held = copy.deepcopy(as_read)
+    assert first_changed(located) is None
+    net.held = [3, 5]  # type: ignore[assignment]
+    assert first_changed(located) == "its attribute 'held'"
+
+
+def test_a_list_that_is_changed_in_place_is_seen() -> None:
+    net = Scaled()
+    net.held = [3, 4]  # type: ignore[assignment]
+    located = locate_attributes(net, (AttributeRead("", "held", [3, 4]),))
+    net.held.append(5)  # type: ignore[operator, union-attr]
+    assert first_changed(located) == "its attribute 'held'"
 
 
 class Config:
