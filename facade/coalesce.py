@@ -22,6 +22,8 @@ from typing import Any
 
 import grpc
 
+from cortex_compile.python_backend.returning import ReturningClients
+
 from .pace import Pace
 from .triton_answer import PredictorAnswer, TritonCallError
 
@@ -81,24 +83,9 @@ class _Call:
 
 
 # Of the time that a call took: so long after it the next one waits for as many as were in that one. Those clients have
-# their answers now, and clients that ask again do so at once.
+# their answers now, and where clients ask again they do so at once.
 _RETURN_SHARE = 0.05
 _LONGEST_HOLD_S = 0.005
-
-
-@dataclass
-class _Expected:
-    """How many requests are likely to come in a moment, after a call with as many of them."""
-
-    count: int = 0
-    until_s: float = 0.0
-
-    def note(self, count: int, took_s: float) -> None:
-        self.count, self.until_s = count, time.monotonic() + min(_RETURN_SHARE * took_s, _LONGEST_HOLD_S)
-
-    def wait_s(self) -> float:
-        """How long they may still be waited for; 0 if they are not coming."""
-        return max(0.0, self.until_s - time.monotonic())
 
 
 class Coalescer:
@@ -118,7 +105,8 @@ class Coalescer:
         self._shares_runs = shared_rows > 1
         # While the predictor is at one, the next one can be made up here: each call less spares both sides its cost.
         self._a_run = shared_rows if most_under_way >= 2 * shared_rows else 1
-        self._expected = _Expected()
+        self._returning = ReturningClients(_RETURN_SHARE, _LONGEST_HOLD_S)
+        self._expected = 0
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[_Call] = set()
         self.pace = Pace(shared_rows)
@@ -132,6 +120,7 @@ class Coalescer:
         Raises:
             TritonCallError: there is no answer, or none in time.
         """
+        self._returning.note_came(1)
         if self._lonely and not self._calls and not self._waiting:
             return await self._predict_at_once(prediction, timeout_s)
         waiting = _Waiting(prediction, timeout_s, time.monotonic())
@@ -177,7 +166,7 @@ class Coalescer:
     def _start_calls(self) -> None:
         self._is_starting = False
         while self._waiting and (room := self._room()) > 0:
-            hold_s = self._expected.wait_s() if self._is_gathering(room) else 0.0
+            hold_s = self._hold_s(room)
             if hold_s > 0:
                 self._is_starting = True
                 asyncio.get_running_loop().call_later(hold_s, self._start_calls)
@@ -193,11 +182,17 @@ class Coalescer:
             # Of a task that is cancelled before it begins, nothing runs.
             call.task.add_done_callback(partial(self._end, call, time.monotonic()))
 
-    def _is_gathering(self, room: int) -> bool:
-        """Whether a call may soon be larger: requests are likely to come, or more of those that wait may go out."""
+    def _hold_s(self, room: int) -> float:
+        """How long to wait for the call to become larger."""
         waiting, a_run = len(self._waiting), min(self._a_run, self.pace.together)
         has_time = self._most_under_way - room >= a_run
-        return waiting < self._expected.count or (has_time and min(waiting, room) < a_run)
+        if has_time and min(waiting, room) < a_run:
+            until_s = self._returning.moment_until_s
+        elif waiting < self._expected:
+            until_s = self._returning.until_s
+        else:
+            return 0.0
+        return max(0.0, until_s - time.perf_counter())
 
     def _room(self) -> int:
         """How many predictions may go out now; where a call of some is answered whole, an even share of what waits."""
@@ -248,7 +243,8 @@ class Coalescer:
         self._calls.discard(call)
         self._lonely = call.predictions == 1 and not self._waiting
         if self._shares_runs:
-            self._expected.note(call.predictions, time.monotonic() - started)
+            self._expected = call.predictions
+            self._returning.note_answered(call.predictions, time.monotonic() - started)
         self._start_calls()
 
 

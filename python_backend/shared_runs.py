@@ -25,6 +25,7 @@ import numpy as np
 from .deadlines import suspended_deadline
 from .manifest import Core, Variant
 from .padding import Buckets, Filling, axes_of, bucket_for
+from .returning import ReturningClients
 from .timing import add_turn_wait
 from .turn import Session, Turn
 
@@ -34,7 +35,7 @@ Array = np.ndarray[Any, Any]
 
 _LONGEST_WAIT_S = 0.02
 # Of the time that a run took: so long after it the next one waits for as many as were in that one or waited beside it.
-# Those clients have their answers now, and clients that ask again do so at once; on one core even that takes a while.
+# Those clients have their answers now, and where clients ask again they do so at once; on one core that takes a while.
 _RETURN_SHARE = 0.25
 
 
@@ -96,7 +97,7 @@ class SharingSession:
         self._most_runs = core.threads
         self._free_since_s = 0.0
         self._expected_cells = 0
-        self._expected_until_s = 0.0
+        self._returning = ReturningClients(_RETURN_SHARE, _LONGEST_WAIT_S)
         turn.when_free(self._wake_first)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -105,6 +106,7 @@ class SharingSession:
         call = self._call_of(inputs)
         with self._lock:
             self._waiting.append(call)
+            self._returning.note_came(call.cells)
             if len(self._waiting) > 1 and self._is_full(self._fitting()):
                 self._waiting[0].wake()
         self._turn.give_back()
@@ -160,7 +162,7 @@ class SharingSession:
         if not self._turn.is_free:
             return max(call.since_s, self._free_since_s) + self._patience_s
         has_all = sum(waiting.cells for waiting in self._waiting) >= self._expected_cells
-        return 0.0 if has_all else self._expected_until_s
+        return 0.0 if has_all else self._returning.until_s
 
     def _fitting(self) -> list[_Call]:
         """The first that waits, and those after it that can share its run."""
@@ -195,7 +197,7 @@ class SharingSession:
             self._running -= len(members)
             self._free_since_s = ended_s
             self._expected_cells = min(cells + sum(call.cells for call in self._waiting), self._most_cells)
-            self._expected_until_s = ended_s + min(_RETURN_SHARE * (ended_s - started_s), _LONGEST_WAIT_S)
+            self._returning.note_answered(cells, ended_s - started_s)
             if self._waiting:
                 self._waiting[0].wake()
         self._turn.line_up((call.thread, call.wake) for call in members)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from cortex_compile.facade import coalesce
 from cortex_compile.facade.coalesce import Coalescer
 
 from .test_coalesce import Call, Predictor, answer_to, ask
@@ -79,5 +80,29 @@ def test_who_may_go_out_is_not_held_for_long_when_no_more_may() -> None:
         for call in predictor.under_way():
             end(call)
         await asyncio.gather(*asked)
+
+    asyncio.run(play())
+
+
+def test_after_requests_at_random_nobody_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalesce, "_RETURN_SHARE", 0.01)
+
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, most_under_way=8, shared_rows=4)
+        for number in range(20):
+            asked = await ask(coalescer, 4)
+            await asyncio.sleep(0.005)
+            end(predictor.calls[number])
+            await asyncio.gather(*asked)
+            await asyncio.sleep(0.002)
+        coalescer._returning._share = coalescer._returning._longest_s = 1000.0
+        await ask(coalescer, 4)
+        end(predictor.calls[-1])
+        await asyncio.sleep(0.001)
+        (alone,) = await ask(coalescer, 1)
+        await asyncio.sleep(0.001)
+        assert [len(call.predictions) for call in predictor.calls] == [4] * 21 + [1]
+        alone.cancel()
 
     asyncio.run(play())

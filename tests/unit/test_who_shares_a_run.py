@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -62,3 +63,17 @@ def test_after_a_run_all_are_waited_for_who_were_in_it_or_beside_it(monkeypatch:
         for each in (*beside, again):
             each.result(LONG_S)
     assert world.engine.shapes == [(1, 1), (3, 1)]
+
+
+def test_after_requests_at_random_nobody_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_runs, "_RETURN_SHARE", 0.01)
+    world = World(rows=8)
+    world.engine.seconds = 0.01
+    for _ in range(20):
+        ask(world.turn, world.session, call(0))
+        time.sleep(0.001)
+    world.session._returning._share, world.session._returning._longest_s = 1000.0, LONG_S
+    started_s = time.monotonic()
+    answers = world.ask_all([(1,), (2,)])
+    assert time.monotonic() - started_s < 5  # of the 10 that it would be
+    assert_answers((2,), answers[1])
