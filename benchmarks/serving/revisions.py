@@ -34,11 +34,13 @@ def main() -> None:
     parser.add_argument("--only", choices=WORKLOADS, default="encoder", metavar="WORKLOAD")
     parser.add_argument("--track", choices=[ONE_CORE, MACHINE], default=ONE_CORE)
     parser.add_argument("--clients", type=int, nargs="+", help="those of the workload unless told")
+    parser.add_argument("--rates", type=float, nargs="+", default=[], help="also at random, so many a second")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     asked = parser.parse_args()
     workload = WORKLOADS[asked.only]
     loads = {f"{clients} clients": Load(clients=clients) for clients in asked.clients or workload.clients}
+    loads |= {f"{rate:g} a second": Load(rate=rate) for rate in asked.rates}
     trees: list[Path | None] = [_check_out(asked.revision), None]
     found: list[Rounds] = [{name: [] for name in loads} for _ in trees]
     for number in range(asked.rounds):
