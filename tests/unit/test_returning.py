@@ -69,9 +69,3 @@ def test_who_is_answered_in_one_moment_is_looked_for_together(clock: Clock) -> N
         clock.now_s += 0.04
     clients.note_answered(1, 0.04)
     assert clients.until_s > clock.now_s
-
-
-def test_what_comes_before_anybody_was_answered_tells_nothing(clock: Clock) -> None:
-    clients = ReturningClients(0.25, 1.0)
-    clients.note_came(3)
-    assert clients.until_s < clock.now_s
