@@ -25,10 +25,10 @@ class ReturningClients:
             share: so long they are waited for, of the time that their answers took.
             longest_s: and no longer.
         """
-        """``moment_until_s`` is by when they have come if they do."""
         self._share = share
         self._longest_s = longest_s
         self.moment_until_s = 0.0
+        """By when those who were answered last have come, if they come at all."""
         self._usual = 1.0
         self._answered = 0
         self._came = 0
@@ -51,5 +51,5 @@ class ReturningClients:
 
     @property
     def until_s(self) -> float:
-        """By when they have come, by ``time.perf_counter``; in the past if they are not waited for."""
+        """As ``moment_until_s``, by ``time.perf_counter``; in the past if they are not usually coming."""
         return self.moment_until_s if self._usual >= _ENOUGH else 0.0
