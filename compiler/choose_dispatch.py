@@ -55,9 +55,9 @@ def _most_calls_share_runs(cores: Sequence[Core]) -> bool:
 
 
 def sharing_dispatch(rows: int, runs: int) -> Dispatch:
-    """While ``runs`` of so many rows go on, the calls of the next are made ready."""
+    """While ``runs`` of so many rows go on, the calls of as many are made ready: two may end at about the same time."""
     most = MOST_AT_ONCE if runs == 1 else _MOST_SHARING
-    return Dispatch("passed turn", min(most, (runs + 1) * rows), None, rows)
+    return Dispatch("passed turn", min(most, 2 * runs * rows), None, rows)
 
 
 def runs_at_once(cores: Sequence[Core]) -> int:

@@ -3,9 +3,8 @@
 A call to Triton costs a few tenths of a millisecond on each side, more than many a prediction. While one is under way,
 what comes waits and goes out together when it returns; when none is, a request goes out at once. Those of a slow
 predictor go out one by one, as many as it is at and as many more: one that waits here for too long costs the predictor
-nothing. Where its calls share runs and it is at one, those that may go out as its answers come do so together: they
-would stay calls of one for ever. What each request is answered, how long it may take and whether its client has left
-stay its own.
+nothing. Where its calls share runs, those that may go out as its answers come do so together: they would stay calls of
+one for ever. What each request is answered, how long it may take and whether its client has left stay its own.
 """
 
 from __future__ import annotations
@@ -103,14 +102,14 @@ class Coalescer:
         self._calls_at_once = calls_at_once
         self._most_under_way = most_under_way
         self._shares_runs = shared_rows > 1
-        # While the predictor is at one, the next one can be made up here: each call less spares both sides its cost.
-        self._a_run = shared_rows if most_under_way >= 2 * shared_rows else 1
+        self._shared_rows = shared_rows
         self._returning = ReturningClients(_RETURN_SHARE, _LONGEST_HOLD_S)
         self._expected = 0
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[_Call] = set()
         self.pace = Pace(shared_rows)
         self._is_starting = False
+        self._held: asyncio.TimerHandle | None = None
         self._lonely = False
         """Whether the last call was of one prediction, and none waited for it to return: hardly any come at once."""
 
@@ -165,11 +164,13 @@ class Coalescer:
 
     def _start_calls(self) -> None:
         self._is_starting = False
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         while self._waiting and (room := self._room()) > 0:
             hold_s = self._hold_s(room)
             if hold_s > 0:
-                self._is_starting = True
-                asyncio.get_running_loop().call_later(hold_s, self._start_calls)
+                self._held = asyncio.get_running_loop().call_later(hold_s, self._start_calls)
                 return
             members = self._take(room)
             if not members:
@@ -184,11 +185,13 @@ class Coalescer:
 
     def _hold_s(self, room: int) -> float:
         """How long to wait for the call to become larger."""
-        waiting, a_run = len(self._waiting), min(self._a_run, self.pace.together)
-        has_time = self._most_under_way - room >= a_run
-        if has_time and min(waiting, room) < a_run:
+        waiting, under_way = min(len(self._waiting), room), self._most_under_way - room
+        if not self._shares_runs or waiting >= min(self._shared_rows, self.pace.together):
+            return 0.0
+        if under_way >= self._shared_rows:
+            # The predictor has a run to do, so it costs nothing.
             until_s = self._returning.moment_until_s
-        elif waiting < self._expected:
+        elif under_way or waiting < self._expected:
             until_s = self._returning.until_s
         else:
             return 0.0
@@ -241,10 +244,11 @@ class Coalescer:
 
     def _over(self, call: _Call, started: float) -> None:
         self._calls.discard(call)
-        self._lonely = call.predictions == 1 and not self._waiting
         if self._shares_runs:
-            self._expected = call.predictions
+            is_same_run = time.perf_counter() <= self._returning.moment_until_s
+            self._expected = call.predictions + (self._expected if is_same_run else 0)
             self._returning.note_answered(call.predictions, time.monotonic() - started)
+        self._lonely = call.predictions == 1 and not self._waiting and self._expected <= 1
         self._start_calls()
 
 

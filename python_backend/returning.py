@@ -10,7 +10,7 @@ __all__ = ["ReturningClients"]
 _ENOUGH = 0.5
 _NEWEST_SHARE = 0.1
 # It is looked for longer than it is waited for who comes, since those who are not waited for come later.
-_LOOKED_FOR = 2.0
+_LOOKED_FOR = 1.25
 
 
 class ReturningClients:

@@ -36,7 +36,7 @@ Array = np.ndarray[Any, Any]
 _LONGEST_WAIT_S = 0.02
 # Of the time that a run took: so long after it the next one waits for as many as were in that one or waited beside it.
 # Those clients have their answers now, and where clients ask again they do so at once; on one core that takes a while.
-_RETURN_SHARE = 0.25
+_RETURN_SHARE = 0.4
 
 
 @dataclass(eq=False)
@@ -160,7 +160,7 @@ class SharingSession:
         if self._is_full(members):
             return 0.0
         if not self._turn.is_free:
-            return max(call.since_s, self._free_since_s) + self._patience_s
+            return max(max(call.since_s, self._free_since_s) + self._patience_s, self._returning.until_s)
         has_all = sum(waiting.cells for waiting in self._waiting) >= self._expected_cells
         return 0.0 if has_all else self._returning.until_s
 

@@ -56,7 +56,7 @@ def test_what_is_measured_beside_each_other_is_served_so(tmp_path: Path, monkeyp
     chosen = finish_core(captured, "net", "onnxruntime", [candidate], tmp_path, 2)
     core = replace(chosen.core, call_ms=2.0, shared_run=SharedRun(8, 8, side_by_side_from=1))
     manifest = Manifest(MANIFEST_VERSION, "api", "/api", "p.py", {}, {}, None, "info", 1, 1, 1, (), (core,), {})
-    manifest = replace(manifest, dispatch=Dispatch("passed turn", 24, None, 8, side_by_side=True))
+    manifest = replace(manifest, dispatch=Dispatch("passed turn", 32, None, 8, side_by_side=True))
     opened = []
     open_session = exchange.open_session
 

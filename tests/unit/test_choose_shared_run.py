@@ -77,7 +77,7 @@ def test_twice_as_many_requests_are_under_way() -> None:
     assert rows_of_shared_runs([replace(core(8), placement="remote")]) == 1
     assert rows_of_shared_runs([core(8, call_ms=0.5)]) == 1  # the turn is not passed on for so little
     assert sharing_dispatch(8, 1) == Dispatch("passed turn", 16, None, 8)
-    assert sharing_dispatch(8, 2) == Dispatch("passed turn", 24, None, 8)
+    assert sharing_dispatch(8, 2) == Dispatch("passed turn", 32, None, 8)
     assert sharing_dispatch(32, 1) == Dispatch("passed turn", 32, None, 32)
 
 
@@ -117,7 +117,7 @@ def test_the_author_bounds_the_rows_of_runs_side_by_side_too() -> None:
 def test_side_by_side_is_for_engines_of_several_threads_in_the_predictors_process(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     beside = replace(core(8, threads=2), shared_run=SharedRun(8, 64, side_by_side_from=2))
-    assert choose_dispatch(project, [beside], None) == Dispatch("passed turn", 24, None, 8, side_by_side=True)
+    assert choose_dispatch(project, [beside], None) == Dispatch("passed turn", 32, None, 8, side_by_side=True)
     assert not choose_dispatch(project, [replace(beside, threads=1)], None).side_by_side
     assert not choose_dispatch(project, [core(8, threads=2)], None).side_by_side
     assert not choose_dispatch(project, [beside], "it draws random numbers").side_by_side

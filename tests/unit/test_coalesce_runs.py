@@ -76,6 +76,51 @@ def test_calls_of_one_become_a_call_of_a_run_while_another_is_under_way(
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("clients", [2, 7, 8], ids=["two", "almost a run", "a run"])
+def test_calls_of_one_become_one_call_as_all_of_them_are_answered(
+    monkeypatch: pytest.MonkeyPatch, clients: int
+) -> None:
+    """Each client asks again before the next is answered; the run waits for all of them in any case."""
+    hold_for(monkeypatch, 0.3)
+
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, most_under_way=16, shared_rows=8)
+        asked = [task for number in range(clients) for task in await ask(coalescer, 1, first=number)]
+        assert [len(call.predictions) for call in predictor.calls] == [1] * clients
+        for number in range(clients):
+            end(predictor.calls[number])
+            asked += await ask(coalescer, 1, first=10 + number)
+        await asyncio.sleep(0)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * clients + [clients]
+        end(predictor.calls[-1])
+        await asyncio.gather(*asked)
+
+    asyncio.run(play())
+
+
+def test_after_the_last_answer_all_who_were_answered_with_it_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold_for(monkeypatch, 30.0)
+
+    async def play() -> None:
+        predictor = Predictor()
+        coalescer = Coalescer(predictor.send, 1, most_under_way=16, shared_rows=8)
+        asked = [task for number in range(4) for task in await ask(coalescer, 1, first=number)]
+        for number in range(4):
+            end(predictor.calls[number])
+        await asyncio.gather(*asked)
+        again = [task for number in range(3) for task in await ask(coalescer, 1, first=10 + number)]
+        await asyncio.sleep(0.02)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 4
+        again += await ask(coalescer, 1, first=13)
+        await asyncio.sleep(0)
+        assert [len(call.predictions) for call in predictor.calls] == [1] * 4 + [4]
+        end(predictor.calls[-1])
+        await asyncio.gather(*again)
+
+    asyncio.run(play())
+
+
 def test_who_may_go_out_is_not_held_for_long_when_no_more_may(monkeypatch: pytest.MonkeyPatch) -> None:
     hold_for(monkeypatch, 0.2)
 

@@ -11,13 +11,13 @@ from cortex_compile.python_backend.manifest import Dispatch
 
 from .example_report import EXAMPLE
 
-SIDE_BY_SIDE = Dispatch("passed turn", 24, None, shared_rows=8, side_by_side=True)
+SIDE_BY_SIDE = Dispatch("passed turn", 32, None, shared_rows=8, side_by_side=True)
 
 
 @pytest.mark.parametrize(
     ("dispatch", "told", "untold"),
     [
-        (SIDE_BY_SIDE, ("up to 24 requests under way", "runs of about 8 rows", "side by side", "twice"), ()),
+        (SIDE_BY_SIDE, ("up to 32 requests under way", "runs of about 8 rows", "side by side", "twice"), ()),
         (replace(SIDE_BY_SIDE, side_by_side=False), ("runs of about 8 rows",), ("side by side", "twice")),
         (Dispatch("passed turn", 2, None), ("up to 2 requests under way",), ("share",)),
         (Dispatch("in turn", 1, "it draws"), ("one request after the other", "it draws"), ("tune",)),

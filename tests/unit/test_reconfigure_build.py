@@ -49,10 +49,10 @@ def test_a_local_build_becomes_remote_and_local_again(tmp_path: Path) -> None:
 
 def test_what_is_shared_and_side_by_side_is_what_was_asked(tmp_path: Path) -> None:
     folder, _ = build(tmp_path, "local")
-    way = Configuration("local", 1, 2, "passed turn", 24, shared_rows=8, side_by_side=True)
+    way = Configuration("local", 1, 2, "passed turn", 32, shared_rows=8, side_by_side=True)
     assert configuration_of(reconfigure_build(folder, tmp_path / "beside", way)) == way
     found = check_build(tmp_path / "beside").dispatch
-    assert found == Dispatch("passed turn", 24, "it is not proven yet", 8, side_by_side=True)
+    assert found == Dispatch("passed turn", 32, "it is not proven yet", 8, side_by_side=True)
 
 
 def test_the_project_is_a_copy_and_the_rest_is_of_this_release(tmp_path: Path) -> None:

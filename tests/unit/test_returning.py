@@ -53,7 +53,7 @@ def test_requests_at_random_are_not_waited_for_until_clients_come_again(
     assert clients.until_s == 0.0
     assert clients.moment_until_s == pytest.approx(clock.now_s + 0.01)
     # Later than they would have been waited for: nobody did, and they found a run under way.
-    play(clock, clients, 20, come=4, after_s=0.015)
+    play(clock, clients, 20, come=4, after_s=0.012)
     clients.note_answered(4, 0.04)
     assert clients.until_s > clock.now_s
 

@@ -133,6 +133,12 @@ class World:
             assert time.monotonic() < end
             time.sleep(0.0005)
 
+    def wait_until_lined_up(self, count: int) -> None:
+        end = time.monotonic() + LONG_S
+        while len(self.turn._waiting) < count:
+            assert time.monotonic() < end
+            time.sleep(0.0005)
+
 
 def test_a_lone_call_runs_at_once_as_it_is() -> None:
     world = World(call_ms=20.0)

@@ -65,6 +65,31 @@ def test_after_a_run_all_are_waited_for_who_were_in_it_or_beside_it(monkeypatch:
     assert world.engine.shapes == [(1, 1), (3, 1)]
 
 
+def test_after_a_run_those_in_the_predictors_python_are_waited_for_as_those_still_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For longer than a call takes alone: where all share one core, what follows a run takes a while."""
+    monkeypatch.setattr(shared_runs, "_LONGEST_WAIT_S", LONG_S)
+    monkeypatch.setattr(shared_runs, "_RETURN_SHARE", 1e6)
+    world = World(rows=8, call_ms=1.0)
+    ask(world.turn, world.session, call(0))
+
+    def ask_slowly() -> None:
+        with world.turn:
+            time.sleep(0.2)
+            world.session.run(call(4))
+
+    with ThreadPoolExecutor(2) as threads:
+        with world.turn:
+            asked = [threads.submit(ask, world.turn, world.session, call(3))]
+            world.wait_until_lined_up(1)
+            asked.append(threads.submit(ask_slowly))
+            world.wait_until_lined_up(2)
+        for each in asked:
+            each.result(LONG_S)
+    assert world.engine.shapes == [(1, 1), (2, 1)]
+
+
 def test_after_requests_at_random_nobody_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_runs, "_RETURN_SHARE", 0.01)
     world = World(rows=8)
