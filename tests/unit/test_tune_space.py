@@ -52,8 +52,8 @@ def test_runs_that_are_shared_go_side_by_side_or_not_where_an_engine_has_threads
     sharing = [way for way in ways(manifest, cores=cores) if way.shared_rows > 1]
     assert [(way.processes, way.engine_threads, way.at_once, way.side_by_side) for way in sharing] == [
         (2, 1, 16, False),
-        (1, 2, 24, True),
-        (1, 2, 24, False),
+        (1, 2, 32, True),
+        (1, 2, 32, False),
         (1, 1, 16, False),
     ]
     unproven = tuple(replace(core, shared_run=SharedRun(8, 8)) for core in cores)
