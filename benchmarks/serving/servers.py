@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def running(server: str, workload: Workload, setting: Setting, track: str) -> It
     log = LOGS / f"{server}-{workload.name}-{track}.log"
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder, log.open("wb") as said:
         command, environment = _command(server, workload, setting, cores, port, Path(folder))
+        signal.signal(signal.SIGTERM, _end)  # as Ctrl-C does, and not without its server, which would stay
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -95,6 +97,10 @@ def running(server: str, workload: Workload, setting: Setting, track: str) -> It
             os.sched_setaffinity(0, everywhere)
             end(family(process.pid), _STOP_TIMEOUT_S)
             process.wait()
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _asking(server: str, workload: Workload, setting: Setting, payload: object) -> Asking:
