@@ -81,7 +81,7 @@ class _Call:
         return any(not member.answer.done() for member in self.members)
 
 
-# Of the time that a call took: so long after it the next one waits for as many as were in that one. Those clients have
+# Of the time that a call took: so long after it the next one waits for as many as were answered. Those clients have
 # their answers now, and where clients ask again they do so at once.
 _RETURN_SHARE = 0.05
 _LONGEST_HOLD_S = 0.005
@@ -104,7 +104,6 @@ class Coalescer:
         self._shares_runs = shared_rows > 1
         self._shared_rows = shared_rows
         self._returning = ReturningClients(_RETURN_SHARE, _LONGEST_HOLD_S)
-        self._expected = 0
         self._waiting: deque[_Waiting] = deque()
         self._calls: set[_Call] = set()
         self.pace = Pace(shared_rows)
@@ -186,12 +185,12 @@ class Coalescer:
     def _hold_s(self, room: int) -> float:
         """How long to wait for the call to become larger."""
         waiting, under_way = min(len(self._waiting), room), self._most_under_way - room
-        if not self._shares_runs or waiting >= min(self._shared_rows, self.pace.together):
+        if waiting >= min(self._shared_rows, self.pace.together):
             return 0.0
         if under_way >= self._shared_rows:
             # The predictor has a run to do, so it costs nothing.
             until_s = self._returning.moment_until_s
-        elif under_way or waiting < self._expected:
+        elif under_way or waiting < self._returning.answered:
             until_s = self._returning.until_s
         else:
             return 0.0
@@ -245,10 +244,8 @@ class Coalescer:
     def _over(self, call: _Call, started: float) -> None:
         self._calls.discard(call)
         if self._shares_runs:
-            is_same_run = time.perf_counter() <= self._returning.moment_until_s
-            self._expected = call.predictions + (self._expected if is_same_run else 0)
             self._returning.note_answered(call.predictions, time.monotonic() - started)
-        self._lonely = call.predictions == 1 and not self._waiting and self._expected <= 1
+        self._lonely = call.predictions == 1 and not self._waiting and self._returning.answered <= 1
         self._start_calls()
 
 

@@ -30,23 +30,24 @@ class ReturningClients:
         self.moment_until_s = 0.0
         """By when those who were answered last have come, if they come at all."""
         self._usual = 1.0
-        self._answered = 0
+        self.answered = 0
+        """How many were answered in one moment with those who were last."""
         self._came = 0
         self._looks_until_s = 0.0
 
     def note_answered(self, count: int, took_s: float) -> None:
         now = time.perf_counter()
         if now > self._looks_until_s:
-            if self._answered:
-                self._usual += _NEWEST_SHARE * (min(self._came / self._answered, 1.0) - self._usual)
-            self._answered = self._came = 0
+            if self.answered:
+                self._usual += _NEWEST_SHARE * (min(self._came / self.answered, 1.0) - self._usual)
+            self.answered = self._came = 0
         wait_s = min(self._share * took_s, self._longest_s)
-        self._answered += count
+        self.answered += count
         self.moment_until_s = now + wait_s
         self._looks_until_s = now + _LOOKED_FOR * wait_s
 
     def note_came(self, count: int) -> None:
-        if self._answered and time.perf_counter() <= self._looks_until_s:
+        if self.answered and time.perf_counter() <= self._looks_until_s:
             self._came += count
 
     @property

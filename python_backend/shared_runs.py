@@ -2,7 +2,8 @@
 
 A run of several rows costs less than as many runs of one, up to a size that was measured. Nobody waits for company that
 may not come: a run begins as soon as no request is in the predictor's Python any more, where it could come from, or the
-run is full; and in any case after about the time that a call takes alone.
+run is full; and in any case after about the time that a call takes alone or, where clients usually ask again, some of
+the time of the run before.
 
 In each step of a run its threads wait for each other, which other runs can use. So where there are calls enough, and
 that was measured to be quicker, as many runs as the engine has threads go on side by side, each with one; elsewhere

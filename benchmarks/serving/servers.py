@@ -76,7 +76,7 @@ def running(server: str, workload: Workload, setting: Setting, track: str) -> It
     log = LOGS / f"{server}-{workload.name}-{track}.log"
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder, log.open("wb") as said:
         command, environment = _command(server, workload, setting, cores, port, Path(folder))
-        signal.signal(signal.SIGTERM, _end)  # as Ctrl-C does, and not without its server, which would stay
+        signal.signal(signal.SIGTERM, _leave)  # as Ctrl-C does, and not without its server, which would stay
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -99,7 +99,7 @@ def running(server: str, workload: Workload, setting: Setting, track: str) -> It
             process.wait()
 
 
-def _end(number: int, frame: object) -> None:
+def _leave(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
