@@ -44,7 +44,7 @@ def measure_facts(workloads: Sequence[Workload], results: Results, again: bool) 
         loads[workload.name] = round(plain_answers(workload.name).load_s, 2)
     if any(workload.name == "encoder" for workload in workloads) and (again or "engine_per_second" not in facts):
         build = build_of(WORKLOADS["encoder"], Setting(1, 1, 1), cores_of(ONE_CORE))
-        facts["engine_per_second"] = _run_engine(build)
+        facts["engine_per_second"] = run_engine(build)
     facts["weights_mib"] = {
         "encoder": _weights_mib(build_of(WORKLOADS["encoder"], Setting(1, 1, 1), cores_of(ONE_CORE)))
     }
@@ -64,7 +64,7 @@ def _weights_mib(build: Path) -> float:
     return round(sum(max(file.stat().st_size for file in folder.iterdir()) for folder in folders) / 2**20, 1)
 
 
-def _run_engine(build: Path) -> float:
+def run_engine(build: Path) -> float:
     """Texts a second of the compiled module called in a loop on one core, with as many texts a call as the server has
     to answer at a time in the load that this is compared with."""
     code = f"""

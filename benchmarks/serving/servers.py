@@ -60,9 +60,14 @@ def generator_cores(track: str) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def running(server: str, workload: Workload, setting: Setting, track: str) -> Iterator[Running]:
+def running(
+    server: str, workload: Workload, setting: Setting, track: str, on: tuple[int, ...] | None = None
+) -> Iterator[Running]:
     """
     Meanwhile this process, which the load comes from, keeps to the cores that are left.
+
+    Args:
+        on: the cores that it runs on, if not those of the track that it is made for.
 
     Raises:
         DoesNotServe: there was no right answer within three minutes.
@@ -85,7 +90,7 @@ def running(server: str, workload: Workload, setting: Setting, track: str) -> It
             env=environment,
             cwd=SERVERS,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            preexec_fn=lambda: os.sched_setaffinity(0, on or cores),
         )
         try:
             _wait_for_right_answer(process, url, askings[0], compare, log)
