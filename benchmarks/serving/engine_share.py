@@ -42,7 +42,9 @@ def main() -> None:
     print(f"the engine in a loop, {ENGINE_ROWS} texts a call: {statistics.median(engine):.4g} a second")
     for (place, few), rates in served.items():
         share = statistics.median(rate / alone for rate, alone in zip(rates, engine, strict=True))
-        print(f"served on {place}, {few:2} clients: {statistics.median(rates):8.4g} a second, {share:.2f} of the engine")
+        print(
+            f"served on {place}, {few:2} clients: {statistics.median(rates):8.4g} a second, {share:.2f} of the engine"
+        )
 
 
 def _build() -> Path:

@@ -100,6 +100,20 @@ def test_a_request_without_an_answer_in_time_is_a_failure(server: Served) -> Non
     assert outcome.failed == {"no answer in time": 2}
 
 
+def test_a_request_that_finds_no_place_for_a_connection_is_a_failure(server: Served) -> None:
+    shot = "[Shot(b'x', 'text/plain', 'sleep=')]"
+    code = f"""if True:
+    import resource
+    from cortex_compile.cli.load import Load, Shot, run_load
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+    outcome = run_load({server.url!r}, {shot}, Load(rate=1000), 0.3, 5.0)
+    assert outcome.latencies_ms
+    print(*outcome.failed)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "no connection could be opened: Too many open files", done.stderr
+
+
 def test_nothing_listens() -> None:
     with pytest.raises(ServiceError, match="cannot be reached"):
         run_load("http://127.0.0.1:9/", [Shot(b"x", "text/plain", "")], Load(), 0.1, 1.0)
