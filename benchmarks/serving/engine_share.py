@@ -8,20 +8,15 @@ over the rounds, and shares of the engine's texts a second in the same round.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-from pathlib import Path
 
 from cortex_compile.cli.load import Load
 
-from .builds import build_of
 from .facts import ENGINE_ROWS, run_engine
 from .measure import measure
 from .peer_servers import Setting
 from .servers import OURS, cores_of, running
-from .workloads import ONE_CORE, WORKLOADS
-
-_SETTING = Setting(1, 1, 1)
+from .workloads import MACHINE, ONE_CORE, WORKLOADS
 
 
 def main() -> None:
@@ -30,13 +25,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
     asked = parser.parse_args()
-    places = {"one core": cores_of(ONE_CORE), "all cores": tuple(sorted(os.sched_getaffinity(0)))}
+    places = {"one core": cores_of(ONE_CORE), "all cores": cores_of(MACHINE)}
     engine: list[float] = []
     served: dict[tuple[str, int], list[float]] = {(place, few): [] for place in places for few in asked.clients}
     for _ in range(asked.rounds):
-        engine.append(run_engine(_build()))
+        engine.append(run_engine())
         for place, cores in places.items():
-            with running(OURS, WORKLOADS["encoder"], _SETTING, ONE_CORE, cores) as server:
+            with running(OURS, WORKLOADS["encoder"], Setting(1, 1, 1), ONE_CORE, cores) as server:
                 for few in asked.clients:
                     served[place, few].append(measure(server, Load(clients=few), asked.seconds).per_second)
     print(f"the engine in a loop, {ENGINE_ROWS} texts a call: {statistics.median(engine):.4g} a second")
@@ -45,10 +40,6 @@ def main() -> None:
         print(
             f"served on {place}, {few:2} clients: {statistics.median(rates):8.4g} a second, {share:.2f} of the engine"
         )
-
-
-def _build() -> Path:
-    return build_of(WORKLOADS["encoder"], _SETTING, cores_of(ONE_CORE))
 
 
 if __name__ == "__main__":

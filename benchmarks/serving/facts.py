@@ -43,11 +43,8 @@ def measure_facts(workloads: Sequence[Workload], results: Results, again: bool) 
     for workload in workloads:
         loads[workload.name] = round(plain_answers(workload.name).load_s, 2)
     if any(workload.name == "encoder" for workload in workloads) and (again or "engine_per_second" not in facts):
-        build = build_of(WORKLOADS["encoder"], Setting(1, 1, 1), cores_of(ONE_CORE))
-        facts["engine_per_second"] = run_engine(build)
-    facts["weights_mib"] = {
-        "encoder": _weights_mib(build_of(WORKLOADS["encoder"], Setting(1, 1, 1), cores_of(ONE_CORE)))
-    }
+        facts["engine_per_second"] = run_engine()
+    facts["weights_mib"] = {"encoder": _weights_mib(_encoder())}
     if any(workload.name == "no-op" for workload in workloads) and (again or "idle" not in facts):
         facts["idle"] = {str(count): _measure_idle(count) for count in _IDLE_APIS}
     results.write()
@@ -58,15 +55,20 @@ def _processor() -> str:
     return found[1] if found else platform.machine()
 
 
+def _encoder() -> Path:
+    """The build for one core."""
+    return build_of(WORKLOADS["encoder"], Setting(1, 1, 1), cores_of(ONE_CORE))
+
+
 def _weights_mib(build: Path) -> float:
     """Of the largest file of weights of each core."""
     folders = build.glob("model_repository/*/1/cores/*")
     return round(sum(max(file.stat().st_size for file in folder.iterdir()) for folder in folders) / 2**20, 1)
 
 
-def run_engine(build: Path) -> float:
-    """Texts a second of the compiled module called in a loop on one core, with as many texts a call as the server has
-    to answer at a time in the load that this is compared with."""
+def run_engine() -> float:
+    """Texts a second of the encoder's compiled module called in a loop on one core, with as many texts a call as the
+    server has to answer at a time in the load that this is compared with."""
     code = f"""
 import json, sys, time
 sys.path.insert(0, {str(WORKLOADS["encoder"].path)!r})
@@ -76,7 +78,7 @@ from model import Model, tokenize
 from cortex_compile.python_backend.exchange import exchange_cores
 from cortex_compile.python_backend.manifest import read_manifest
 from pathlib import Path
-build = Path({str(build)!r})
+build = Path({str(_encoder())!r})
 manifest = read_manifest(build / "manifest.json")
 predictor = SimpleNamespace(model=Model())
 cores = exchange_cores(predictor, ModuleType("none"), manifest, build / "model_repository" / manifest.name / "1", None)

@@ -17,10 +17,10 @@ Send = Callable[[int, float], Coroutine[None, None, bool]]
 # What is wrong with the body that a shot, by its number, was answered with; None if nothing is.
 Judge = Callable[[int, bytes], str | None]
 
+__all__ = ["Judge", "Load", "Outcome", "Shot", "percentile_ms", "run_load"]
+
 # It is this machine that has no more files or ports, for more requests at once than the server answers.
 _NO_PLACE = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
-
-__all__ = ["Judge", "Load", "Outcome", "Shot", "percentile_ms", "run_load"]
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ async def _run(
                     if reason is None and judge is not None:
                         reason = judge(number % len(shots), body)
             except aiohttp.ClientConnectorError as error:
-                if error.os_error.errno in _NO_PLACE:
-                    reason = f"no connection could be opened: {os.strerror(error.os_error.errno)}"
-                else:
+                problem = error.os_error.errno
+                if problem not in _NO_PLACE:
                     raise ServiceError(
                         f"{url} cannot be reached ({error}); is `cortex-compile serve` running?"
                     ) from None
+                reason = f"no connection could be opened: {os.strerror(problem)}"
             except (aiohttp.ClientError, TimeoutError) as error:
                 reason = "no answer in time" if isinstance(error, TimeoutError) else f"broken off ({error})"
             if reason is None:
