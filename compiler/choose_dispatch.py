@@ -8,12 +8,22 @@ from dataclasses import replace
 from cortex_compile.compiler.artifacts import Project
 from cortex_compile.python_backend.manifest import Core, Dispatch
 
-__all__ = ["choose_dispatch", "largest_batch", "rows_of_shared_runs", "sharing_dispatch", "why_not_to_ask"]
+__all__ = [
+    "answered_in_execute",
+    "choose_dispatch",
+    "largest_batch",
+    "rows_of_shared_runs",
+    "sharing_dispatch",
+    "why_not_to_ask",
+]
 
 # Requests under way in one process, each with a thread: more make no larger batches, and take memory.
 MOST_AT_ONCE = 32
 # Where several runs that they share go on at once, more keep more of them going.
 _MOST_SHARING = 64
+# Of the longest sample. What a thread of its own costs a request is a twentieth of that (docs/benchmarks.md); what it
+# gives, that a request whose client has left is not begun, counts where requests take long.
+_SHORT_MS = 1.0
 
 
 def why_not_to_ask(project: Project) -> str | None:
@@ -46,6 +56,15 @@ def choose_dispatch(project: Project, cores: Sequence[Core], turn_refused: str |
         # Cores enough for one request's Python beside another's call. Two calls at once would only share them.
         return Dispatch("passed turn", 2, None)
     return Dispatch("in turn", 1, None)
+
+
+def answered_in_execute(
+    dispatch: Dispatch, project: Project, samples_ms: Sequence[float], *, streams: bool
+) -> Dispatch:
+    """The same dispatch, without a thread of its own for requests that are answered in turn, where they are short."""
+    is_short = 0 < max(samples_ms, default=0.0) <= _SHORT_MS
+    needs_thread = streams or project.server_side_batching is not None or project.models is not None
+    return replace(dispatch, in_execute=dispatch.kind == "in turn" and is_short and not needs_thread)
 
 
 def _most_calls_share_runs(cores: Sequence[Core]) -> bool:

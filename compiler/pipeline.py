@@ -17,7 +17,7 @@ from cortex_compile.backends.registry import find_engine
 from cortex_compile.compiler.artifacts import Choice, Project, Rehearsal, Report, Trial
 from cortex_compile.compiler.build_report import build_report, with_gpu_schedule
 from cortex_compile.compiler.check_class import check_class
-from cortex_compile.compiler.choose_dispatch import choose_dispatch, why_not_to_ask
+from cortex_compile.compiler.choose_dispatch import answered_in_execute, choose_dispatch, why_not_to_ask
 from cortex_compile.compiler.choose_engines import choose_engines, without_reduced_precision
 from cortex_compile.compiler.earlier_build import inputs_sha256, remember_build
 from cortex_compile.compiler.isolation import run_child
@@ -84,6 +84,8 @@ def compile_predictor(
         project = replace(project, notices=(*project.notices, *(notice for notice in said if notice is not None)))
         cores = [choice.core.core for choice in choices if choice.core is not None]
         dispatch = choose_dispatch(project, cores, _turn_refused(project, rehearsal))
+        took_ms = [sample.compiled_p50_ms for sample in rehearsal.samples] if rehearsal is not None else []
+        dispatch = answered_in_execute(dispatch, project, took_ms, streams=_streams(project, trial))
         write_dispatch(build, dispatch)
         manifest = keep_plans_of_other_gpus(read_manifest(build / "manifest.json"), build, output)
         report = build_report(project, trial, choices, rehearsal, dispatch, command, time.monotonic() - started)

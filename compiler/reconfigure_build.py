@@ -74,7 +74,7 @@ def reconfigure_build(build: Path, target: Path, configuration: Configuration) -
         for core in manifest.cores
     )
     shutil.rmtree(gathered, ignore_errors=True)
-    refused = None if manifest.dispatch is None else manifest.dispatch.turn_refused
+    was = manifest.dispatch
     changed = replace(
         manifest,
         cores=cores,
@@ -82,9 +82,10 @@ def reconfigure_build(build: Path, target: Path, configuration: Configuration) -
         dispatch=Dispatch(
             configuration.dispatch,
             configuration.at_once,
-            refused,
+            was.turn_refused if was is not None else None,
             configuration.shared_rows,
             configuration.side_by_side,
+            in_execute=configuration.dispatch == "in turn" and was is not None and was.in_execute,
         ),
         gpu_memory=tuple(gpu_memory_of(cores, new, schedule)),
     )

@@ -139,7 +139,8 @@ def dispatch_in_words(report: Report) -> str:
         if dispatch.turn_refused is not None
         else "Others may go on while one waits in a compiled call: `cortex-compile tune` measures if that is faster."
     )
-    return f"A process answers one request after the other. {why}"
+    where = ", as Triton hands them over, since the samples take so little" if dispatch.in_execute else ""
+    return f"A process answers one request after the other{where}. {why}"
 
 
 def difference_in_words(difference: Difference) -> str:

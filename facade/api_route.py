@@ -67,10 +67,15 @@ def route_of(manifest: Manifest, example: Example | None = None) -> ApiRoute:
         shared_rows=_shared_rows(manifest),
         most_under_way=_most_under_way(manifest),
         has_models=manifest.models is not None,
-        # What waits for one of several processes waits in Triton, however long.
-        cancel_after_s=1.0 if manifest.processes_per_replica == 1 else None,
+        cancel_after_s=None if _waits_in_triton(manifest) else 1.0,
         idempotent=manifest.idempotent,
     )
+
+
+def _waits_in_triton(manifest: Manifest) -> bool:
+    """Whether what comes while the predictor is at another request does so, however long, and not in its process."""
+    in_execute = manifest.dispatch is not None and manifest.dispatch.in_execute
+    return manifest.processes_per_replica > 1 or in_execute
 
 
 def _shared_rows(manifest: Manifest) -> int:

@@ -241,6 +241,10 @@ class Dispatch:
     side_by_side: bool = False
     """Where there are calls enough, such runs have a thread each and go on side by side; else each has all threads of
     its engine. Takes a second copy of what the engine makes of the weights."""
+    in_execute: bool = False
+    """In turn: a request is answered within Triton's call of ``execute``, on the thread that loaded the predictor, and
+    its answer goes back as what that returns. For requests of so little work that giving it to another thread would be
+    a good part of it. What comes meanwhile waits in Triton."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The predictor as a Triton model: ``NAME/1/model.py`` is Triton's way in and imports ``TritonPythonModel`` from here.
 
 ``execute`` copies the inputs, hands the predictions to threads and returns at once; each call is answered through its
-response sender, so one process has many requests in flight and plain ``infer`` over HTTP and gRPC still works.
+response sender, so one process has many requests in flight and plain ``infer`` over HTTP and gRPC still works. Where
+the manifest's ``dispatch`` says so, it answers them itself: for a short prediction the way to a thread and back is
+long.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from .places import Places
 from .predict_threads import PredictThreads
 from .python_client import PythonClient
 from .remote import call_remote
-from .replies import send_answer, send_answers, send_stream
+from .replies import response_of, send_answer, send_answers, send_stream
 from .request import BadRequest, request_from_context
 from .streams import Stream
 from .tensors import array_from, bytes_from
@@ -74,6 +76,7 @@ class TritonPythonModel:
         threads = batches_at_once(batching, threads) if batching else threads
         self._adopt_state: Callable[[], None] | None = None
         passes = dispatch is not None and dispatch.kind == "passed turn"
+        self._in_execute = dispatch is not None and dispatch.in_execute and not manifest.streaming
         self._turn = TurnThreads(threads, self._begin_thread) if passes else None
         self._threads = self._turn or PredictThreads(threads, self._begin_thread)
         # Beside other processes, one takes no more than it is at: what waits, waits in Triton for whichever is free.
@@ -83,9 +86,12 @@ class TritonPythonModel:
         # With the passed turn no two of the user's lines run side by side, so each thread has a loop of its own.
         self._common_loop = CommonLoop() if threads > 1 and self._turn is None else None
         self._deadlines = Deadlines(threads, at_least_s=manifest.request_timeout_s)
-        # In the pool, as in Cortex: with one thread, what __init__ bound to its thread (a database connection,
-        # torch.set_grad_enabled) is there in predict.
-        self._threads.run(self._create_predictor, manifest, version_folder)
+        # On a thread that predicts: if that is the only one, as in Cortex, what __init__ bound to its thread (a
+        # database connection, torch.set_grad_enabled) is there in predict.
+        if self._in_execute:
+            self._create_predictor(manifest, version_folder)
+        else:
+            self._threads.run(self._create_predictor, manifest, version_folder)
         self._batches: BatchedPredictions | None = None
         if batching:
             self._batches = BatchedPredictions(
@@ -94,7 +100,9 @@ class TritonPythonModel:
             for _ in range(threads):
                 self._threads.submit(self._batches.run)
 
-    def execute(self, requests: list[Any]) -> list[None] | None:
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        if self._in_execute:
+            return [self._answer_call(request) for request in requests]
         for request in requests:
             self._start_call(request, request.get_response_sender())
         if self._shares:
@@ -145,18 +153,25 @@ class TritonPythonModel:
         # What loading left behind is looked through now, which takes torch's many objects 80 ms, and not in a request.
         gc.collect()
 
+    def _answer_call(self, request: Any) -> Any:
+        """The response to a call; None where it was sent, since there is something to do after it."""
+        wanted, predictions = _read_call(request)
+        if isinstance(predictions, Answer):
+            return response_of([predictions], wanted)
+        arrivals = [Arrival(prediction, request.is_cancelled, self._usual_time) for prediction in predictions]
+        results = [self._answer(arrival) for arrival in arrivals]
+        answers = [result for result in results if isinstance(result, Answer)]  # all of them: it does not stream
+        if all(answer.background is None for answer in answers):
+            return response_of(answers, wanted)
+        send_answers(request.get_response_sender(), answers, wanted)
+        self._after_answers(answers)
+        return None
+
     def _start_call(self, request: Any, sender: Any) -> None:
         """Give each prediction of the call to a thread. Every way out of here answers the call once."""
-        wanted: Container[str] = OUTPUTS
-        try:
-            wanted = request.requested_output_names()
-            predictions = _read_predictions(request)
-        except BadRequest as problem:
-            self._reply(sender, wanted, [answer_bad_request(problem)])
-            return
-        except Exception:
-            _LOGGER.exception("a call could not be read")
-            self._reply(sender, wanted, [_FAILED])
+        wanted, predictions = _read_call(request)
+        if isinstance(predictions, Answer):
+            self._reply(sender, wanted, [predictions])
             return
         finishes = finish_each(len(predictions), partial(self._reply, sender, wanted))
         for prediction, finish in zip(predictions, finishes, strict=True):
@@ -259,6 +274,19 @@ class TritonPythonModel:
         traceback = user_traceback(error, project) or (None if isinstance(error, PredictorError) else error)
         told = describe_error(error, project)
         _LOGGER.error("request %r: %s", request.header("x-request-id"), told, exc_info=traceback)
+
+
+def _read_call(request: Any) -> tuple[Container[str], tuple[PredictionBytes, ...] | Answer]:
+    """The outputs that are wanted, and the predictions that are asked for, or an answer where those cannot be read."""
+    wanted: Container[str] = OUTPUTS
+    try:
+        wanted = request.requested_output_names()
+        return wanted, _read_predictions(request)
+    except BadRequest as problem:
+        return wanted, answer_bad_request(problem)
+    except Exception:
+        _LOGGER.exception("a call could not be read")
+        return wanted, _FAILED
 
 
 def _read_predictions(request: Any) -> tuple[PredictionBytes, ...]:

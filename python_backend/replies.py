@@ -14,12 +14,17 @@ from .streams import Stream
 from .tensors import tensor_of
 from .triton_call import join_answers, status_of
 
-__all__ = ["send_answer", "send_answers", "send_stream"]
+__all__ = ["response_of", "send_answer", "send_answers", "send_stream"]
 
 _LOGGER = logging.getLogger(f"{RUNTIME_LOGGER}.replies")
 
 
 def send_answers(sender: Any, answers: Sequence[Answer], wanted: Container[str]) -> None:
+    """Send ``response_of`` the answers, by the call's response sender."""
+    _send_only(sender, response_of(answers, wanted))
+
+
+def response_of(answers: Sequence[Answer], wanted: Container[str]) -> Any:
     """The one and final response of a call with several predictions, or one; ``wanted`` names its outputs."""
 
     def make_tensors() -> list[Any]:
@@ -33,12 +38,12 @@ def send_answers(sender: Any, answers: Sequence[Answer], wanted: Container[str])
             tensors.append(tensor_of("_sizes", joined.sizes))
         return tensors
 
-    _send_only(sender, make_tensors)
+    return _response(make_tensors)
 
 
 def send_answer(sender: Any, answer: Answer) -> None:
     """The one and final response of a model that streams, where there is nothing to stream."""
-    _send_only(sender, lambda: [_vector("response", answer.body), _vector("status", status_of(answer))])
+    _send_only(sender, _response(lambda: [_vector("response", answer.body), _vector("status", status_of(answer))]))
 
 
 def send_stream(
@@ -93,14 +98,19 @@ def _end(sender: Any, failed: bool) -> None:
         _LOGGER.exception("the end of a stream could not be sent")
 
 
-def _send_only(sender: Any, make_tensors: Callable[[], list[Any]]) -> None:
+def _response(make_tensors: Callable[[], list[Any]]) -> Any:
     import triton_python_backend_utils as pb_utils
 
     try:
-        response = pb_utils.InferenceResponse(make_tensors())
+        return pb_utils.InferenceResponse(make_tensors())
     except Exception:
         _LOGGER.exception("an answer could not be put into a response")
-        response = pb_utils.InferenceResponse(error=pb_utils.TritonError("internal server error"))
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError("internal server error"))
+
+
+def _send_only(sender: Any, response: Any) -> None:
+    import triton_python_backend_utils as pb_utils
+
     try:
         sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
     except Exception:

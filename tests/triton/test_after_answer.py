@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import tritonclient.grpc
+
+from cortex_compile.python_backend.manifest import Dispatch
 
 from .clients import status_of
 from .conftest import RunningServer
@@ -22,12 +25,13 @@ def is_ready(address: str) -> bool:
         return False
 
 
+@pytest.mark.parametrize("in_execute", [False, True])
 def test_post_predict_is_done_before_the_server_ends(
-    start_server: Callable[..., RunningServer], tmp_path: Path
+    start_server: Callable[..., RunningServer], tmp_path: Path, in_execute: bool
 ) -> None:
     done, go = tmp_path / "done", tmp_path / "go"
-    config = {"done": str(done), "go": str(go)}
-    running = start_server(predictor_build(tmp_path / "build", "afterwards", config=config))
+    config, dispatch = {"done": str(done), "go": str(go)}, Dispatch("in turn", 1, None, in_execute=in_execute)
+    running = start_server(predictor_build(tmp_path / "build", "afterwards", config=config, dispatch=dispatch))
     try:
         for number in range(5):
             found = infer(tritonclient.grpc, running.endpoints.grpc, "afterwards", payload=str(number).encode())

@@ -19,6 +19,7 @@ import tritonclient.http
 from cortex_compile.errors import LaunchError
 from cortex_compile.launchers.embedded import EmbeddedServer
 from cortex_compile.launchers.protocol import Endpoints
+from cortex_compile.python_backend.manifest import Dispatch
 
 from .predictor_build import predictor_build
 
@@ -32,10 +33,14 @@ class Served:
     log: list[str]
 
 
-@pytest.fixture(scope="module")
-def served(installed_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=[False, True], ids=["own thread", "in execute"])
+def served(
+    request: pytest.FixtureRequest, installed_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     log: list[str] = []
-    build = predictor_build(tmp_path_factory.mktemp("build"), "served", config={"greeting": "hello"})
+    dispatch = Dispatch("in turn", 1, None, in_execute=request.param)
+    config = {"greeting": "hello"}
+    build = predictor_build(tmp_path_factory.mktemp("build"), "served", config=config, dispatch=dispatch)
     names = predictor_build(tmp_path_factory.mktemp("names"), "runtime_names")
     server = EmbeddedServer([build, names], http_port=0, grpc_port=0, metrics_port=0, log=log.append)
     try:

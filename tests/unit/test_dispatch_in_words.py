@@ -22,6 +22,7 @@ SIDE_BY_SIDE = Dispatch("passed turn", 32, None, shared_rows=8, side_by_side=Tru
         (Dispatch("passed turn", 2, None), ("up to 2 requests under way",), ("share",)),
         (Dispatch("in turn", 1, "it draws"), ("one request after the other", "it draws"), ("tune",)),
         (Dispatch("in turn", 1, None), ("one request after the other", "cortex-compile tune"), ("not proven",)),
+        (Dispatch("in turn", 1, None, in_execute=True), ("one request after the other, as Triton hands",), ()),
         (Dispatch("threads", 4, None), ("4 requests at once",), ()),
     ],
 )
