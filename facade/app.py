@@ -43,7 +43,8 @@ def create_app(
     lost_calls: LostCalls | None = None,
     guard: Guard | None = None,
 ) -> FastAPI:
-    """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped.
+    """The application that answers for ``apis``. Its ``state.readiness`` can be turned off, before it is stopped; its
+    ``state.direct`` are the routes that may be asked without it, by their paths as they stand in a request.
 
     Args:
         faults: why a model is not ready, by its name, and "" for the server.
@@ -73,6 +74,10 @@ def create_app(
     _add_own_routes(app, readiness, metrics, cores, RepairFigures(repairs))
     _explain_errors(app, paths)
     _describe(app, paths)
+    is_open = not settings.cors_origins and (guard is None or guard.is_open)
+    app.state.direct = {
+        path.encode(): routes[api.name] for path, api in paths.items() if is_open and routes[api.name].answers_whole
+    }
     hot_path = HotPath({path: routes[api.name] for path, api in paths.items()}, app, app.build_middleware_stack())
     # Preflights have no key, but an id and a time.
     answering = allow_origins(guard.around(hot_path) if guard else hot_path, settings.cors_origins)

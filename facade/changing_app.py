@@ -16,6 +16,7 @@ from .lost_calls import LostCalls
 from .metrics import FacadeMetrics
 from .orders import State
 from .readiness import Readiness
+from .routes import PredictionRoute
 from .settings import FacadeSettings
 from .triton_client import TritonPredictorClient
 
@@ -49,12 +50,16 @@ class ChangingApp:
         self._guard = Guard(settings, state.keys, counts)
         self._state = state
         self._is_stopping = False
-        self._app = self._create(state)
+        self._take(self._create(state))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not the application itself, whose own telemetry comes before all else.
         assert self._app.middleware_stack is not None
         await self._app.middleware_stack(scope, receive, _closing(send) if self._is_stopping else send)
+
+    def direct_route(self, target: bytes) -> PredictionRoute | None:
+        """What may be asked without this application, of a request's target."""
+        return None if self._is_stopping else self._direct.get(target)
 
     @property
     def serial(self) -> int:
@@ -71,7 +76,7 @@ class ChangingApp:
         self._guard.take_keys(state.keys)
         if state.apis != self._state.apis and not self._is_stopping:
             try:
-                self._app = self._create(state)
+                self._take(self._create(state))
             except UsageError as error:
                 _log.error("%s; what was served before it is served on", error)
                 return
@@ -82,6 +87,10 @@ class ChangingApp:
         """Not ready from now on; what comes is answered."""
         self._is_stopping = True
         self.readiness.turn_off(reason)
+
+    def _take(self, app: FastAPI) -> None:
+        self._app = app
+        self._direct: dict[bytes, PredictionRoute] = app.state.direct
 
     def _create(self, state: State) -> FastAPI:
         return create_app(

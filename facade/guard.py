@@ -30,6 +30,11 @@ class Guard:
         self._limit = None if limit is None else ClientLimit(limit, counts)
         self._keys = None if settings.api_keys is None else ApiKeys(keys)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may ask at any time."""
+        return self._limit is None and self._keys is None
+
     def take_keys(self, keys: Sequence[ApiKey]) -> None:
         """These are valid from now on, and no others."""
         if self._keys is not None:

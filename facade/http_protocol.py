@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from .connection import put_connection
 from .settings import FacadeSettings
 
-__all__ = ["limited_protocol"]
+__all__ = ["LimitedProtocol"]
 
 # Closed at once, the connection would be reset under a client that still sends, and its answer lost.
 _LINGER_S = 1.0
 # When the server stops: a request may be on its way on a connection that looks idle.
 _LAST_REQUEST_S = 0.5
 
+Exchange = TypeVar("Exchange", bound=RequestResponseCycle)
+
 
 class _TooMuch(Exception):
     """Ends the parser, which then has the answer sent."""
 
 
-class _LimitedProtocol(HttpToolsProtocol):
+class LimitedProtocol(HttpToolsProtocol):
     """One connection. What is over a limit is answered, and the connection closed."""
 
     limits: FacadeSettings
@@ -40,6 +43,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._answered_now: RequestResponseCycle | None = None
         self._tell_of_leaving: Callable[[], None] | None = None
         self._is_lost = False
+        self._head_to_read_again: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -62,16 +66,41 @@ class _LimitedProtocol(HttpToolsProtocol):
             return
         self._chunk_bytes = len(data)
         self._head_bytes += self._chunk_bytes
-        super().data_received(data)
+        self._feed(data)
         if self._in_head:
             if self._head_bytes > self.limits.max_header_bytes + self.limits.max_target_bytes:
                 self._refuse(*self._too_large())
             elif self._timer is None:
                 self._timer = self.loop.call_later(self.limits.head_timeout_s, self._head_is_late)
 
+    def _feed(self, data: bytes) -> None:
+        """As uvicorn's ``data_received``, but for requests that ask for another protocol.
+
+        Java's client and curl --http2 do so with each. The parser gives up at the end of such a head, and the body
+        would be lost; who does not speak the other protocol answers as if nobody had asked (RFC 9110, 7.8).
+        """
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            if self._head_to_read_again is not None:
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                self._feed(self._head_to_read_again + data[stopped.args[0] :])
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._stop_timer()
+        self._head_to_read_again = None
         self._in_head, self._head_bytes = True, self._chunk_bytes
 
     def on_headers_complete(self) -> None:
@@ -81,6 +110,13 @@ class _LimitedProtocol(HttpToolsProtocol):
         if refusal is not None:
             self._refusal = refusal
             raise _TooMuch
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._head_to_read_again = self._head_without_upgrade()
+        else:
+            self.begin_request()
+
+    def begin_request(self) -> None:
+        """Its head is there, and within the limits."""
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
@@ -91,6 +127,8 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._stop_timer()
+        if self._head_to_read_again is not None:
+            return
         super().on_message_complete()
         if self.cycle.response_complete:  # uvicorn's own timer ended when the rest came
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
@@ -102,10 +140,21 @@ class _LimitedProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def begin_exchange(self, cycle: Exchange) -> Exchange:
+        """Answer this request from now on, where uvicorn does not."""
+        self._stop_timer()
+        self.cycle = self._answered_now = cycle
+        return cycle
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answered_now = cycle
         put_connection(cycle.scope, self)  # type: ignore[arg-type]  # uvicorn's own type of a scope
         super()._start_asgi_task(cycle, app)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether what came on the connection ended it."""
+        return self._refusal is not None
 
     @property
     def has_whole_body(self) -> bool:
@@ -151,8 +200,3 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def limited_protocol(settings: FacadeSettings) -> type[asyncio.Protocol]:
-    """uvicorn's protocol within the limits of ``settings``."""
-    return type("LimitedProtocol", (_LimitedProtocol,), {"limits": settings})

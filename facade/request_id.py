@@ -10,8 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .headers import RawHeaders
 from .routes import json_answer, send_answer
+from .triton_client import PredictorAnswer
 
-__all__ = ["RequestIdMiddleware"]
+__all__ = ["RequestIdMiddleware", "failed", "identified"]
 
 _log = logging.getLogger(__name__)
 _SANE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?")
@@ -30,7 +31,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, headers = _identified(scope["headers"])
+        request_id, headers = identified(scope["headers"])
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -44,13 +45,20 @@ class RequestIdMiddleware:
             scope["headers"] = headers
             await self._app(scope, receive, send_with_id)
         except Exception:
-            _log.exception("request %s failed", request_id.decode("latin-1"))
+            answer = failed(request_id)
             if started:
                 raise
-            await send_answer(send_with_id, json_answer(500, {"error": "internal server error"}))
+            await send_answer(send_with_id, answer)
 
 
-def _identified(headers: RawHeaders) -> tuple[bytes, RawHeaders]:
+def failed(request_id: bytes) -> PredictorAnswer:
+    """What to answer where an exception that nobody expected was just raised."""
+    _log.exception("request %s failed", request_id.decode("latin-1"))
+    return json_answer(500, {"error": "internal server error"})
+
+
+def identified(headers: RawHeaders) -> tuple[bytes, RawHeaders]:
+    """The id of a request, and its headers with that alone."""
     given = [value for name, value in headers if name == b"x-request-id"]
     if len(given) == 1 and _SANE.fullmatch(given[0]):
         return given[0], headers

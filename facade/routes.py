@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 
-from .connection import ClientLeft, connection_of, while_client_waits
+from .connection import ClientLeft, Connection, connection_of, while_client_waits
 from .errors import HttpError, ending
 from .headers import RawHeaders, end_to_end
 from .metrics import ApiMetrics, Outcome
@@ -17,13 +17,13 @@ from .server_timing import tell_timing
 from .service import BrokenStream, PredictionService
 from .triton_client import PredictorAnswer, PredictorStream
 
-__all__ = ["PredictionRoute", "json_answer", "send_answer", "send_error"]
+__all__ = ["WITHOUT_BODY", "PredictionRoute", "json_answer", "send_answer", "send_error", "sendable_headers"]
 
 # Cortex's own words.
 _HOW_TO_ASK = "make a prediction by sending a post request to this endpoint with a json payload"
 
 # RFC 9110: these have no body and no length.
-_WITHOUT_BODY = (204, 304)
+WITHOUT_BODY = (204, 304)
 
 # Ours to say, or to say once: the HTTP server and the request-id middleware set them.
 _SET_BY_US = {b"content-length", b"date", b"x-request-id"}
@@ -48,6 +48,29 @@ class PredictionRoute:
         else:
             refusal = json_answer(405, {"error": f"{scope['method']} is not a method of this path; POST is"})
             await send_answer(send, _with_headers(refusal, [(b"allow", b"GET, POST")]))
+
+    @property
+    def answers_whole(self) -> bool:
+        """Whether ``answer`` may be asked: no answer comes in chunks."""
+        return not self._service.api.streaming
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self._service.api.max_body_bytes
+
+    async def answer(self, body: bytes, headers: RawHeaders, connection: Connection) -> PredictorAnswer | None:
+        """The answer to a POST without a query, of which all has come; None where its client has left."""
+        headers = end_to_end(headers)
+        with self._metrics.prediction() as outcome:
+            try:
+                with self._service.slot():
+                    answer = await while_client_waits(self._service.predict(body, b"", headers), connection)
+            except ClientLeft:
+                return None
+            except (HttpError, asyncio.CancelledError) as problem:
+                answer = _answer_of(_error_of(problem))
+            outcome.sent(answer.status_code)
+            return answer
 
     async def _describe(self, headers: RawHeaders) -> PredictorAnswer:
         message = json_answer(200, {"message": _HOW_TO_ASK})
@@ -83,28 +106,27 @@ class PredictionRoute:
             outcome.client_left()
             return True
         except (HttpError, asyncio.CancelledError) as problem:
-            # uvicorn cancels what is not answered in the time that the server has to end, and would tell of a 500.
-            error = problem if isinstance(problem, HttpError) else ending()
+            error = _error_of(problem)
             if outcome.is_told:
                 raise
             outcome.sent(error.status_code)
             await send_error(send, error, more_body=error.close)
             return not error.close
         outcome.sent(answer.status_code)
-        await send_answer(send, PredictorAnswer(answer.status_code, _sendable_headers(answer), answer.body))
+        await send_answer(send, PredictorAnswer(answer.status_code, sendable_headers(answer), answer.body))
         return True
 
     async def _send_stream(
         self, answer: PredictorAnswer, rest: PredictorStream, headers: RawHeaders, send: Send, outcome: Outcome
     ) -> None:
         """Send an answer as it comes. One that breaks off is left without its end, which a client notices."""
-        start = {"status": answer.status_code, "headers": _sendable_headers(answer)}
+        start = {"status": answer.status_code, "headers": sendable_headers(answer)}
         await send({"type": "http.response.start", **start})
         chunk: bytes | None = answer.body
         try:
             while chunk is not None:
                 # Where there may be no body, the predictor still goes on to the end of what it does.
-                if answer.status_code not in _WITHOUT_BODY:
+                if answer.status_code not in WITHOUT_BODY:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 chunk = await self._service.next_chunk(rest, headers)
         except BrokenStream:
@@ -113,12 +135,17 @@ class PredictionRoute:
             await send({"type": "http.response.body", "body": b""})
 
 
-def _sendable_headers(answer: PredictorAnswer) -> RawHeaders:
+def sendable_headers(answer: PredictorAnswer) -> RawHeaders:
     return [(name, value) for name, value in end_to_end(answer.headers) if name not in _SET_BY_US]
 
 
 def json_answer(status_code: int, value: object) -> PredictorAnswer:
     return PredictorAnswer(status_code, [(b"content-type", b"application/json")], json.dumps(value).encode())
+
+
+def _error_of(problem: HttpError | asyncio.CancelledError) -> HttpError:
+    # uvicorn cancels what is not answered in the time that the server has to end, and would tell of a 500.
+    return problem if isinstance(problem, HttpError) else ending()
 
 
 def _answer_of(error: HttpError) -> PredictorAnswer:
@@ -144,7 +171,7 @@ async def send_error(send: Send, error: HttpError, more_body: bool = False) -> N
 async def send_answer(send: Send, answer: PredictorAnswer, more_body: bool = False) -> None:
     """Send an answer whole; with ``more_body`` the caller ends it."""
     headers, body = answer.headers, answer.body
-    if answer.status_code in _WITHOUT_BODY:
+    if answer.status_code in WITHOUT_BODY:
         body = b""
     else:
         headers = [*headers, (b"content-length", str(len(body)).encode())]

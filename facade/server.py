@@ -17,7 +17,7 @@ from cortex_compile.errors import ServiceError
 
 from .changing_app import ChangingApp
 from .client_counts import ClientCounts
-from .http_protocol import limited_protocol
+from .direct_protocol import direct_protocol
 from .listener import accept_waiting
 from .metrics import FacadeMetrics
 from .orders import State
@@ -83,7 +83,7 @@ async def _run(
         config = uvicorn.Config(
             app,
             interface="asgi3",
-            http=limited_protocol(settings),
+            http=direct_protocol(settings, app.direct_route),
             ws="none",
             lifespan="off",
             log_config=None,

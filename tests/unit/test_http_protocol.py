@@ -16,12 +16,14 @@ from starlette.types import Receive, Scope, Send
 from cortex_compile.facade import http_protocol
 from cortex_compile.facade.changing_app import _closing
 from cortex_compile.facade.connection import ClientLeft, connection_of, while_client_waits
-from cortex_compile.facade.http_protocol import limited_protocol
+from cortex_compile.facade.direct_protocol import direct_protocol
 from cortex_compile.facade.read_body import read_body
 from cortex_compile.facade.server import _Server
 from cortex_compile.facade.settings import FacadeSettings
 
 LIMITS = FacadeSettings(max_header_count=10, max_header_bytes=2000, max_target_bytes=300, head_timeout_s=0.3)
+# Where nothing answers straight.
+PROTOCOL = direct_protocol(LIMITS, lambda target: None)
 HEAD = b"POST /x HTTP/1.1\r\nhost: x\r\n"
 
 
@@ -48,7 +50,7 @@ async def serving(keep_alive_s: float = 30) -> AsyncIterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app,
-            http=limited_protocol(LIMITS),
+            http=PROTOCOL,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -359,7 +361,7 @@ async def _started(listener: socket.socket) -> _Server:
     async def closing(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, _closing(send) if listener.fileno() == -1 else send)
 
-    config = uvicorn.Config(closing, http=limited_protocol(LIMITS), ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(closing, http=PROTOCOL, ws="none", lifespan="off", log_config=None)
     config.load()
     server = _Server(config, None)  # type: ignore[arg-type]  # it is not told by a signal
     server.lifespan = config.lifespan_class(config)
