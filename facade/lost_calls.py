@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -28,7 +28,8 @@ class LostCalls:
     """
 
     def __init__(self, repairs: Mapping[str, Mapping[str, int]]) -> None:
-        self._under_way: dict[str, set[asyncio.Timeout]] = defaultdict(set)
+        self._under_way: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        self._ended: set[asyncio.Task[Any]] = set()
         self._replaced = _count(repairs)
 
     async def run(self, api: str, call: Awaitable[Result]) -> Result:
@@ -37,19 +38,21 @@ class LostCalls:
         Raises:
             TritonCallError: the predictor's process was replaced meanwhile, and the call was ended.
         """
-        limit = asyncio.timeout(None)
-        under_way = self._under_way[api]
+        task, under_way = asyncio.current_task(), self._under_way[api]
+        assert task is not None
+        under_way.add(task)
         try:
-            async with limit:
-                under_way.add(limit)
-                return await call
-        except TimeoutError:
-            if not limit.expired():
+            return await call
+        except asyncio.CancelledError:
+            if task not in self._ended or task.cancelling() > 1:  # by somebody else, too
                 raise
             problem = "its process died meanwhile, and was replaced"
             raise TritonCallError(grpc.StatusCode.UNAVAILABLE, problem) from None
         finally:
-            under_way.discard(limit)
+            under_way.discard(task)
+            if task in self._ended:
+                self._ended.discard(task)
+                task.uncancel()
 
     def note(self, repairs: Mapping[str, Mapping[str, int]]) -> None:
         """End the calls of APIs whose process was replaced since."""
@@ -61,10 +64,9 @@ class LostCalls:
         self._replaced = replaced
 
     def _end(self, api: str) -> None:
-        limits = list(self._under_way[api])
-        self._under_way[api].clear()
-        for limit in limits:
-            limit.reschedule(0.0)
+        for task in self._under_way[api] - self._ended:
+            self._ended.add(task)
+            task.cancel()
 
 
 def _count(repairs: Mapping[str, Mapping[str, int]]) -> dict[str, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -76,24 +74,35 @@ class ApiMetrics:
         self._durations = durations
         self._in_flight = in_flight
 
-    @contextmanager
-    def prediction(self) -> Iterator[Outcome]:
-        """Count one prediction, in flight until the block ends."""
-        outcome = Outcome()
-        started = time.perf_counter()
+    def prediction(self) -> Outcome:
+        """Count one prediction, in flight until the block ends that this is the context of."""
+        return Outcome(self)
+
+    def begin(self) -> None:
         self._in_flight.inc()
-        try:
-            yield outcome
-        finally:
-            self._in_flight.dec()
-            self._requests[outcome.status_class].inc()
-            self._durations[outcome.status_class].observe(time.perf_counter() - started)
+
+    def end(self, status_class: str, took_s: float) -> None:
+        self._in_flight.dec()
+        self._requests[status_class].inc()
+        self._durations[status_class].observe(took_s)
 
 
+# A class, since a generator made a context manager takes several times as long.
 class Outcome:
     """How a prediction ended: nobody was told anything, until a status is sent."""
 
     status_class = DISCONNECTED
+
+    def __init__(self, metrics: ApiMetrics) -> None:
+        self._metrics = metrics
+
+    def __enter__(self) -> Outcome:
+        self._started_s = time.perf_counter()
+        self._metrics.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.end(self.status_class, time.perf_counter() - self._started_s)
 
     @property
     def is_told(self) -> bool:

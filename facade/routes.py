@@ -63,7 +63,7 @@ class PredictionRoute:
         headers = end_to_end(headers)
         with self._metrics.prediction() as outcome:
             try:
-                with self._service.slot():
+                with self._service.slots:
                     answer = await while_client_waits(self._service.predict(body, b"", headers), connection)
             except ClientLeft:
                 return None
@@ -89,7 +89,7 @@ class PredictionRoute:
         """Answer; False where the client has the answer but may still be sending, and the response must be ended."""
         headers, api, connection = end_to_end(scope["headers"]), self._service.api, connection_of(scope)
         try:
-            with self._service.slot():
+            with self._service.slots:
                 body = await read_body(receive, headers, connection, api.max_body_bytes, api.request_timeout_s)
                 asked = self._service.predict(body, scope["query_string"], headers)
                 answer = await while_client_waits(asked, connection)

@@ -6,8 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from .api_route import ApiRoute
 from .coalesce import Coalescer, Prediction
@@ -31,6 +30,26 @@ class BrokenStream(Exception):
     """There will be no more chunks, and those that came are not all. The cause is in the log."""
 
 
+class _Slots:
+    """The requests in flight. Each is one in a block whose context this is.
+
+    Raises:
+        HttpError: entering it, there are as many as the API allows.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self._most:
+            raise overloaded(self._most)
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
 class PredictionService:
     """One API: asks its model, never more often at a time than the API allows."""
 
@@ -38,26 +57,11 @@ class PredictionService:
         self.api = api
         self._triton = triton
         self._lost_calls = lost_calls
-        self._in_flight = 0
+        self.slots = _Slots(api.max_concurrency)
         self._failures = FewLines(_log, api.name)
         self._coalescer: Coalescer | None = None
         if api.shared_calls:
             self._coalescer = Coalescer(self._ask_for_many, api.shared_calls, api.most_under_way, api.shared_rows)
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Be one of the requests in flight.
-
-        Raises:
-            HttpError: there are as many as the API allows.
-        """
-        if self._in_flight >= self.api.max_concurrency:
-            raise overloaded(self.api.max_concurrency)
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
 
     async def predict(self, body: bytes, query_string: bytes, headers: RawHeaders) -> PredictorAnswer:
         """The answer, or the beginning of one that has a ``rest``.
@@ -137,7 +141,7 @@ class PredictionService:
         # What cannot be cancelled is made for nobody when clients leave: what has begun in any case, a moment's
         # work, or little of it.
         few = max(_FEW, self.api.works_at) if pace.is_short else self.api.works_at
-        quick = pace.together > 1 or self._in_flight <= few
+        quick = pace.together > 1 or self.slots.taken <= few
         ask = self._triton.predict_quickly if quick else self._triton.predict_many
         # What waits was not sent, and so is not lost with the process.
         return await self._lost_calls.run(

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -46,9 +46,7 @@ class FakeService:
     began: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @contextlib.contextmanager
-    def slot(self) -> Iterator[None]:
-        yield
+    slots: contextlib.AbstractContextManager[None] = field(default_factory=contextlib.nullcontext)
 
     async def predict(self, body: bytes, query: bytes, headers: RawHeaders) -> PredictorAnswer:
         self.asked.append((body, headers))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import grpc
 import pytest
@@ -62,6 +63,31 @@ def test_a_time_out_of_the_calls_own_stays_one() -> None:
 
     with pytest.raises(TimeoutError, match="its own"):
         asyncio.run(LostCalls({}).run("one", fail()))
+
+
+@pytest.mark.parametrize("client_leaves", [True, False])
+def test_who_asked_goes_on_after_a_lost_call_unless_it_was_cancelled_itself(client_leaves: bool) -> None:
+    async def scenario() -> None:
+        calls = LostCalls({})
+
+        async def ask() -> int:
+            with contextlib.suppress(TritonCallError):
+                await calls.run("one", asyncio.sleep(60))
+            await asyncio.sleep(0.01)
+            task = asyncio.current_task()
+            assert task is not None
+            return task.cancelling()
+
+        asking = asyncio.ensure_future(ask())
+        await asyncio.sleep(0)
+        calls.note({"one": {"killed": 1}})
+        if client_leaves:
+            asking.cancel()
+        await asyncio.wait([asking], timeout=5)
+        assert asking.cancelled() is client_leaves
+        assert client_leaves or asking.result() == 0
+
+    asyncio.run(scenario())
 
 
 def test_repairs_in_prometheus_words() -> None:

@@ -58,7 +58,7 @@ def test_what_has_not_begun_and_is_long_or_among_many_can_be_cancelled(
             await service.predict(b"{}", b"", [])
         with contextlib.ExitStack() as others:
             for _ in range(in_flight):
-                others.enter_context(service.slot())
+                others.enter_context(service.slots)
             await service.predict(b"{}", b"", [])
 
     asyncio.run(ask())
