@@ -82,7 +82,8 @@ def _arguments() -> argparse.Namespace:
 def _peers_for(workload: Workload, asked: argparse.Namespace) -> list[str]:
     """Those that start slowly are asked for some workloads only, unless they are named."""
     everybody = workload.everybody or asked.peers_named
-    return [peer for peer in asked.peers if everybody or not PEERS[peer].starts_slowly]
+    peers = [peer for peer in asked.peers if not PEERS[peer].only or workload.name in PEERS[peer].only]
+    return [peer for peer in peers if everybody or not PEERS[peer].starts_slowly]
 
 
 def _installed(names: Sequence[str], results: Results) -> list[str]:
@@ -90,7 +91,7 @@ def _installed(names: Sequence[str], results: Results) -> list[str]:
     for name in names:
         reason = install(PEERS[name])
         if reason is None:
-            results.facts.setdefault("versions", {})[name] = version_of(PEERS[name])
+            results.facts.setdefault("versions", {})[PEERS[name].environment or name] = version_of(PEERS[name])
             results.refused.pop(name, None)
             found.append(name)
         else:
@@ -121,7 +122,7 @@ def _measure_track(
 def _quick_setting(server: str, workload: Workload) -> Setting | None:
     if server != OURS and not PEERS[server].takes(workload):
         return None
-    return Setting(1, 1, 1 if server in (OURS, "fastapi") else max(workload.batches))
+    return Setting(1, 1, 1 if server == OURS or not PEERS[server].batches else max(workload.batches))
 
 
 if __name__ == "__main__":

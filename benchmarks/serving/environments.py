@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cortex_compile.cache_folder import cache_folder
 
-from .peer_servers import Peer
+from .peer_servers import PEERS, Peer
 
 _INSTALL_TIMEOUT_S = 1200
 
@@ -24,6 +24,8 @@ def programs_of(peer: Peer) -> Path:
 
 def install(peer: Peer) -> str | None:
     """Why it cannot be installed; None if it is."""
+    if peer.environment:
+        peer = PEERS[peer.environment]
     folder = _folder(peer)
     done = folder / "installed"
     if done.exists() and done.read_text() == _stamp(peer):
@@ -50,7 +52,7 @@ def version_of(peer: Peer) -> str:
 
 
 def _folder(peer: Peer) -> Path:
-    return cache_folder() / "peers" / peer.name
+    return cache_folder() / "peers" / (peer.environment or peer.name)
 
 
 def _stamp(peer: Peer) -> str:

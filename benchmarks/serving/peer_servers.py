@@ -12,6 +12,8 @@ from typing import Any
 from .workloads import Workload, encode_payload
 
 SERVERS = Path(__file__).parent / "peers"
+# FastAPI whose function runs in its thread pool, a request at a time.
+PLAIN = "plain-fastapi"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class Peer:
     """Whether it runs coroutines."""
     starts_slowly: bool = False
     """So that it is asked for what all are asked, and for more only when it is named."""
+    batches: bool = True
+    """Whether it can gather requests for its model."""
+    only: tuple[str, ...] = ()
+    """The workloads that it is asked for, where those are not all that it takes."""
+    environment: str = ""
+    """Whose it shares, if it has none of its own."""
 
     def takes(self, workload: Workload) -> bool:
         return workload.kind in self.ways and (self.waits or not workload.waits)
@@ -128,6 +136,16 @@ _ALL = (
         ("fastapi", "uvicorn", "httptools", "uvloop", "python-multipart"),
         _script("fastapi"),
         {**_FORMS, "body": "body"},
+    ),
+    Peer(
+        # As most people write it, without the queue that the other one has for batches.
+        PLAIN,
+        ("fastapi",),
+        _script("fastapi"),
+        _PLAIN,
+        batches=False,
+        only=("no-op",),
+        environment="fastapi",
     ),
     Peer("litserve", ("litserve",), _script("litserve"), {**_FORMS, "body": "form"}),
     Peer("mosec", ("mosec",), _mosec, {**_PLAIN, "body": "body"}, waits=False),

@@ -26,7 +26,7 @@ def candidates(server: str, workload: Workload, track: str, cores: int, known: S
     Ours makes its batches by itself; what waits needs no second process.
     """
     batches: Sequence[int] = workload.batches
-    if server == OURS:
+    if server == OURS or not PEERS[server].batches:
         batches = (1,)
     elif known is not None:
         batches = (known.batch,)

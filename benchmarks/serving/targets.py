@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .facts import ENGINE_ROWS
+from .peer_servers import PLAIN
 from .results import Results
 from .servers import OURS
 from .workloads import MACHINE, ONE_CORE
@@ -95,8 +96,8 @@ def _figure(results: Results, name: str, key: str, figure: str, wanted: float) -
 
 def _tail(results: Results, load: str) -> Target:
     place = f"no-op/{ONE_CORE}"
-    ratio = results.ratio(f"{place}/{OURS}/{load}", f"{place}/fastapi/{load}", "p99_ms")
-    return Target(f"no-op: p99, {clients(load)}", 2.0, ratio, "× FastAPI's", False)
+    ratio = results.ratio(f"{place}/{OURS}/{load}", f"{place}/{PLAIN}/{load}", "p99_ms")
+    return Target(f"no-op: p99, {clients(load)}", 2.0, ratio, "× plain FastAPI's", False)
 
 
 def _memory(results: Results) -> Target:
