@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,14 @@ def test_a_prediction_whose_time_is_over_is_not_begun(served: Served, tmp_path: 
     answers = infer_many(served.endpoints, [meet(mine=here, other=go), b"1"], contexts)
     assert [status for status, _ in answers] == [504, 200]
     assert not here.exists()
+
+
+def test_a_prediction_that_waited_behind_another_is_answered(served: Served, tmp_path: Path) -> None:
+    """After so long a wait Triton is asked whether the client is still there."""
+    here, go = tmp_path / "here", tmp_path / "go"
+    threading.Timer(0.1, go.touch).start()
+    answers = infer_many(served.endpoints, [meet(mine=here, other=go), b"1"], [b"", b""])
+    assert [status for status, _ in answers] == [200, 200]
 
 
 def test_payload_alone_is_json_over_http_and_grpc(served: Served) -> None:
