@@ -45,7 +45,7 @@ def find_lock(predictor: object, project: Path) -> str | None:
 
 
 def _walk(predictor: object, project: Path) -> Iterator[tuple[str, Any]]:
-    modules = {name: module for name, module in list(sys.modules.items()) if _is_own_module(module, project)}
+    modules = {name: module for name, module in sys.modules.copy().items() if _is_own_module(module, project)}
     queue: deque[tuple[str, Any]] = deque([("predictor", predictor)])
     for module in modules.values():
         for name, value in list(vars(module).items()):

@@ -80,16 +80,20 @@ class LimitedProtocol(HttpToolsProtocol):
         would be lost; who does not speak the other protocol answers as if nobody had asked (RFC 9110, 7.8).
         """
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as stopped:
-            if self._head_to_read_again is not None:
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-                self._feed(self._head_to_read_again + data[stopped.args[0] :])
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("")
+        pieces: list[bytes | memoryview] = [data]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as stopped:
+                if self._head_to_read_again is not None:
+                    self.parser = httptools.HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                    pieces += [memoryview(piece)[stopped.args[0] :], self._head_to_read_again]
+            except httptools.HttpParserError:
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("")
+                return
 
     def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()

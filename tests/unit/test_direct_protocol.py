@@ -263,6 +263,18 @@ def test_a_client_that_would_rather_speak_another_protocol_loses_nothing() -> No
     run(scenario)
 
 
+def test_however_many_such_requests_come_at_once_each_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(served: Served) -> None:
+        async with connected(served) as (reader, writer):
+            # As many as there are bytes for in a head: of what comes behind one, nothing is known.
+            writer.write(1100 * b"POST /x HTTP/1.1\r\nconnection:upgrade\r\nupgrade:x\r\n\r\n")
+            for _ in range(1100):
+                assert (await read_answer(reader)).status == 201
+
+    run(scenario)
+    assert not caplog.records
+
+
 def test_a_client_that_asks_for_leave_to_send_gets_it() -> None:
     async def scenario(served: Served) -> None:
         async with connected(served) as (reader, writer):
