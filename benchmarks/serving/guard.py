@@ -17,9 +17,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+from uvicorn.server import ServerState
+
 from cortex_compile.facade.api_route import ApiRoute
 from cortex_compile.facade.app import create_app
-from cortex_compile.facade.connection import put_connection
+from cortex_compile.facade.direct_protocol import direct_protocol
 from cortex_compile.facade.settings import FacadeSettings
 from cortex_compile.facade.triton_answer import PredictorAnswer, read_contents
 from cortex_compile.python_backend.answer import answer
@@ -98,13 +101,20 @@ def _fixed() -> None:
         sorted((str(item), index) for index, item in enumerate(value.items()))
 
 
-class _Connection:
-    """Of a request that has come whole, and whose client stays."""
+class _Transport(asyncio.Transport):
+    """Stands in for the connection to a client that stays."""
 
-    has_whole_body = True
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
 
-    def when_client_leaves(self, tell: Callable[[], None] | None) -> bool:
-        return True
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
 
 
 class _AnswersAtOnce:
@@ -118,29 +128,29 @@ class _AnswersAtOnce:
 
 
 async def _facade() -> float:
+    """From the bytes of a request to those of its answer."""
     triton: Any = _AnswersAtOnce()
-    # As it is served: FastAPI's own part is not on the way of a prediction.
-    app = create_app([ApiRoute("guard", "/guard", 1024, shared_calls=1)], triton, FacadeSettings()).middleware_stack
-    assert app is not None
-    connection = _Connection()
+    app = create_app([ApiRoute("guard", "/guard", 1024, shared_calls=1)], triton, FacadeSettings())
+    http = direct_protocol(FacadeSettings(), app.state.direct.get)
+    config = uvicorn.Config(app, http=http, lifespan="off", log_config=None)
+    config.load()
+    protocol: Any = http(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
+    transport = _Transport()
+    protocol.connection_made(transport)
+    lines = [b"POST / HTTP/1.1", *(b"%b: %b" % header for header in _HEADERS), b"content-length: %d" % len(_BODY)]
+    request = b"\r\n".join([*lines, b"", _BODY])
 
     async def ask() -> None:
-        sent = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": _BODY, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": list(_HEADERS)}
-        put_connection(scope, connection)
-        await asyncio.ensure_future(app(scope, receive, send))
-        assert sent[0]["status"] == 200
+        protocol.data_received(request)
+        while not transport.written:
+            await asyncio.sleep(0)
+        assert transport.written.pop().startswith(b"HTTP/1.1 200 ")
 
     for _ in range(100):  # until it is known to be quick
         await ask()
-    return await ratio_to_fixed(ask)
+    found = await ratio_to_fixed(ask)
+    protocol.connection_lost(None)
+    return found
 
 
 async def _predictor() -> float:
