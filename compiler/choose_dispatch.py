@@ -21,8 +21,8 @@ __all__ = [
 MOST_AT_ONCE = 32
 # Where several runs that they share go on at once, more keep more of them going.
 _MOST_SHARING = 64
-# Of the longest sample. What a thread of its own costs a request is a twentieth of that (docs/benchmarks.md); what it
-# gives, that a request whose client has left is not begun, counts where requests take long.
+# Of the longest sample. What a thread of its own costs a request is little beside that; what it gives, that a request
+# whose client has left is not begun, counts where requests take long.
 _SHORT_MS = 1.0
 
 

@@ -1,7 +1,7 @@
 """Predictions whose request came in one piece go straight to their API, and the answer straight to the connection.
 
 What ASGI has between the two (messages for a body and an answer that are there whole, a layer for each thing that
-every answer carries) took a fifth of all processes' time for a prediction without a model (docs/benchmarks.md). All
+every answer carries) is a good part of a prediction without a model (docs/benchmarks.md, "What gave how much"). All
 other requests take that way, and are answered alike.
 """
 

@@ -332,6 +332,9 @@ def test_answers_that_nobody_reads_are_not_gathered() -> None:
             for number in b"1234":
                 writer.write(post(b"large%c" % number))
                 await asyncio.sleep(0.05)
+            while len(served.service.asked) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             # The first lies in the buffers; the second waits for that, and the others for the second.
             assert [body for body, _ in served.service.asked] == [b"large1", b"large2"]
             bodies = [(await read_answer(reader)).body for _ in range(4)]
